@@ -1,0 +1,177 @@
+//! What a story needs of the machine: there, or a reason why not.
+//!
+//! A missing need ends a story as *ignored with a reason*. `skips.allow` names the needs that may
+//! be missing on which machine; any other skip fails the run (`SYSC_TESTS=strict`, the default).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::rootfs;
+
+/// A named condition and how to look for it.
+#[derive(Clone, Copy)]
+pub struct Need {
+    pub name: &'static str,
+    check: fn() -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Need {
+    /// `Err` says why the need is not met here.
+    pub fn check(&self) -> Result<(), String> {
+        (self.check)()
+    }
+}
+
+/// Every need there is; `skips.allow` may name no other.
+pub const ALL: &[Need] = &[ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, USER_NS];
+
+pub const ROOT: Need = Need {
+    name: "root",
+    check: || match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err("not root".into()),
+    },
+};
+
+pub const BUSYBOX: Need = Need {
+    name: "busybox",
+    check: || match rootfs::busybox() {
+        Some(_) => Ok(()),
+        None => Err("no static busybox (apt-get install busybox-static)".into()),
+    },
+};
+
+pub const DEBIAN: Need = Need {
+    name: "debian",
+    check: || match rootfs::debian() {
+        Some(_) => Ok(()),
+        None => Err("no Debian rootfs: SYSC_DEBIAN names none (cargo xtask test makes one)".into()),
+    },
+};
+
+pub const CGROUP_V1: Need = Need {
+    name: "cgroup_v1",
+    check: || match mounted("cgroup").is_empty() {
+        false => Ok(()),
+        true => Err("no cgroup v1 hierarchy is mounted".into()),
+    },
+};
+
+/// The unified hierarchy with the controllers that limits need, not the bare tree of a hybrid host.
+pub const CGROUP_V2: Need = Need {
+    name: "cgroup_v2",
+    check: || {
+        let controllers = mounted("cgroup2")
+            .iter()
+            .find_map(|dir| std::fs::read_to_string(dir.join("cgroup.controllers")).ok())
+            .ok_or("no cgroup2 is mounted")?;
+        let has = |name| controllers.split_whitespace().any(|word| word == name);
+        match has("memory") && has("pids") {
+            true => Ok(()),
+            false => Err(format!("cgroup2 has only: {}", controllers.trim())),
+        }
+    },
+};
+
+pub const RUNC: Need = Need { name: "runc", check: || program("runc") };
+pub const CRUN: Need = Need { name: "crun", check: || program("crun") };
+
+pub const USER_NS: Need = Need {
+    name: "user_ns",
+    check: || match std::fs::read_to_string("/proc/sys/user/max_user_namespaces") {
+        Ok(max) if max.trim() != "0" => Ok(()),
+        Ok(_) => Err("user.max_user_namespaces is 0".into()),
+        Err(error) => Err(format!("no user namespaces: {error}")),
+    },
+};
+
+fn program(name: &str) -> Result<(), String> {
+    Command::new(name)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map(drop)
+        .map_err(|error| format!("run {name}: {error}"))
+}
+
+/// Mount points of a file system type whose root is the hierarchy's own.
+pub fn mounted(fstype: &str) -> Vec<PathBuf> {
+    let Ok(text) = std::fs::read_to_string("/proc/self/mountinfo") else { return Vec::new() };
+    text.lines()
+        .filter_map(|line| {
+            let (left, right) = line.split_once(" - ")?;
+            let mut left = left.split(' ').skip(3);
+            let (root, point) = (left.next()?, left.next()?);
+            (right.split(' ').next()? == fstype && root == "/").then(|| PathBuf::from(point))
+        })
+        .collect()
+}
+
+/// The skips that are accepted: lines of `MACHINE NEED # why`, `*` being every machine.
+#[derive(Debug, Default)]
+pub struct Allowed(Vec<(String, String)>);
+
+impl Allowed {
+    /// Reads the list; a line that names an unknown need is an error.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut allowed = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let words = line.split('#').next().unwrap_or_default();
+            let mut words = words.split_whitespace();
+            let Some(machine) = words.next() else { continue };
+            let (Some(need), None) = (words.next(), words.next()) else {
+                return Err(format!("line {}: not \"MACHINE NEED # why\": {line}", number + 1));
+            };
+            if !line.contains('#') {
+                return Err(format!("line {}: no reason is given: {line}", number + 1));
+            }
+            if !ALL.iter().any(|known| known.name == need) {
+                return Err(format!("line {}: there is no need \"{need}\"", number + 1));
+            }
+            allowed.push((machine.to_owned(), need.to_owned()));
+        }
+        Ok(Self(allowed))
+    }
+
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Self::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    pub fn allows(&self, machine: &str, need: &str) -> bool {
+        self.0.iter().any(|(m, n)| (m == "*" || m == machine) && n == need)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_in_the_tree_names_only_known_needs() {
+        Allowed::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/skips.allow"))).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_need_or_a_missing_reason_is_refused() {
+        let unknown = Allowed::parse("host moonlight # it is day\n").unwrap_err();
+        assert_eq!(unknown, "line 1: there is no need \"moonlight\"");
+        let bare = Allowed::parse("\nhost crun\n").unwrap_err();
+        assert_eq!(bare, "line 2: no reason is given: host crun");
+    }
+
+    #[test]
+    fn a_skip_is_allowed_per_machine() {
+        let allowed = Allowed::parse("vm cgroup_v1 # pure v2\n* crun # a peer\n").unwrap();
+        assert!(allowed.allows("vm", "cgroup_v1") && !allowed.allows("host", "cgroup_v1"));
+        assert!(allowed.allows("host", "crun"));
+    }
+}

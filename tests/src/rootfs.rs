@@ -1,0 +1,87 @@
+//! Root file systems for containers: a busybox tree made in milliseconds, and a Debian.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+
+use crate::world::World;
+
+/// The static busybox of this machine.
+pub fn busybox() -> Option<&'static Path> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let candidates = ["/bin/busybox", "/usr/bin/busybox"];
+    FOUND
+        .get_or_init(|| candidates.map(PathBuf::from).into_iter().find(|path| path.exists()))
+        .as_deref()
+}
+
+/// A Debian with systemd, never to be written to: `SYSC_DEBIAN`, which `cargo xtask test` sets.
+pub fn debian() -> Option<PathBuf> {
+    let dir = std::env::var_os("SYSC_DEBIAN").map(PathBuf::from)?;
+    dir.join("usr/lib/systemd/systemd").exists().then_some(dir)
+}
+
+fn applets() -> &'static [String] {
+    static LIST: OnceLock<Vec<String>> = OnceLock::new();
+    LIST.get_or_init(|| {
+        let output = busybox().and_then(|path| Command::new(path).arg("--list").output().ok());
+        let text = output.map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    })
+}
+
+impl World {
+    /// A new rootfs with busybox under every one of its names.
+    pub fn busybox(&self) -> Result<PathBuf> {
+        let root = self.new_directory("busybox")?;
+        for dir in ["bin", "dev", "etc", "proc", "root", "run", "sbin", "sys", "tmp", "var"] {
+            fs::create_dir(root.join(dir))?;
+        }
+        fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+        let busybox = busybox().context("no static busybox")?;
+        fs::copy(busybox, root.join("bin/busybox")).context("copy busybox")?;
+        for applet in applets().iter().filter(|name| *name != "busybox") {
+            symlink("busybox", root.join("bin").join(applet))?;
+        }
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n",
+        )?;
+        fs::write(root.join("etc/group"), "root:x:0:\nuser:x:1000:\n")?;
+        Ok(root)
+    }
+
+    /// A new rootfs with Debian and systemd: the shared tree below, writes in this world's tmpfs.
+    pub fn debian(&self) -> Result<PathBuf> {
+        let lower = debian().context("no Debian rootfs")?;
+        let dir = self.new_directory("debian")?;
+        for part in ["upper", "work", "root"] {
+            fs::create_dir(dir.join(part))?;
+        }
+        let root = dir.join("root");
+        let (upper, work) = (dir.join("upper"), dir.join("work"));
+        self.mount(
+            "overlay",
+            &root,
+            &format!(
+                "lowerdir={},upperdir={},workdir={}",
+                lower.display(),
+                upper.display(),
+                work.display()
+            ),
+        )?;
+        Ok(root)
+    }
+
+    /// The same as a plain copy: an overlay cannot be idmapped.
+    pub fn debian_copy(&self) -> Result<PathBuf> {
+        let lower = debian().context("no Debian rootfs")?;
+        let dir = self.new_directory("debian")?;
+        self.tool("cp").arg("-a").arg(lower.join(".")).arg(&dir).ok()?;
+        Ok(dir)
+    }
+}

@@ -1,0 +1,225 @@
+//! A world of its own for each story, and the look around at its end.
+//!
+//! The story's thread has a mount and a network namespace (what it spawns inherits both), a tmpfs
+//! for all directories of the product, and a cgroup parent. The host's mounts are recursive slaves
+//! in it: nothing that a story mounts gets out.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sched::CloneFlags;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+};
+
+use crate::command::Call;
+use crate::{leaks, processes, wait, warden};
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    name: String,
+    directory: PathBuf,
+    binaries: PathBuf,
+    mounts_before: BTreeSet<String>,
+    links_before: BTreeSet<String>,
+    /// What this side mounted, to be taken away before the look around.
+    own_mounts: RefCell<Vec<PathBuf>>,
+    serial: AtomicU32,
+}
+
+/// Where the product's binaries are: beside the test binary's own directory, unless SYSC_BIN says.
+pub fn binaries() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("SYSC_BIN") {
+        return Ok(PathBuf::from(dir));
+    }
+    let own = std::env::current_exe().context("name this program")?;
+    own.parent().and_then(Path::parent).map(Path::to_owned).context("no directory above deps/")
+}
+
+impl World {
+    /// Makes a world and moves the calling thread into it, for good: call it on a thread of the
+    /// story's own.
+    pub fn enter() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(1);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let run = warden::directory()?;
+        let prefix = run.file_name().context("a directory has a name")?.to_string_lossy();
+        let name = format!("{prefix}-{number}");
+
+        nix::sched::unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+            .context("unshare the mount and network namespaces")?;
+        mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+            .context("make / a recursive slave")?;
+        let directory = run.join(format!("w{number}"));
+        fs::create_dir(&directory)?;
+        mount("tmpfs", &directory, "tmpfs", MountFlags::empty(), Some(c"mode=755"))
+            .with_context(|| format!("mount a tmpfs on {}", directory.display()))?;
+        Ok(Self {
+            name,
+            directory,
+            binaries: binaries()?,
+            mounts_before: leaks::mounts(),
+            links_before: leaks::links(),
+            own_mounts: RefCell::default(),
+            serial: AtomicU32::new(1),
+        })
+    }
+
+    /// Its name, which is also the cgroup parent of its containers.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A path below its own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// A new directory of its own.
+    pub fn new_directory(&self, what: &str) -> Result<PathBuf> {
+        let number = self.serial.fetch_add(1, Ordering::Relaxed);
+        let dir = self.directory.join(format!("{what}{number}"));
+        fs::create_dir(&dir).with_context(|| format!("make {}", dir.display()))?;
+        Ok(dir)
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.path("state")
+    }
+
+    /// Mounts something for the story; taken away with it.
+    pub fn mount(&self, fstype: &str, target: &Path, options: &str) -> Result<()> {
+        let options = std::ffi::CString::new(options)?;
+        mount(fstype, target, fstype, MountFlags::empty(), Some(options.as_c_str()))
+            .with_context(|| format!("mount {fstype} on {} ({options:?})", target.display()))?;
+        self.own_mounts.borrow_mut().push(target.to_owned());
+        Ok(())
+    }
+
+    /// A program of the product's, in this world.
+    pub fn program(&self, name: &str) -> Call {
+        Call::new(self.binaries.join(name)).env("SYSC_WORLD", &self.name)
+    }
+
+    /// Any program, in this world.
+    pub fn tool(&self, name: &str) -> Call {
+        Call::new(name).env("SYSC_WORLD", &self.name)
+    }
+
+    /// `isula` with this world's directories, and these arguments.
+    pub fn isula<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        self.program("isula")
+            .arg("--root")
+            .arg(self.root())
+            .arg("--state")
+            .arg(self.state())
+            .args(args)
+    }
+
+    /// Waits for a fact; what the world looks like is part of the failure.
+    pub fn until<T>(
+        &self,
+        what: &str,
+        deadline: Duration,
+        fact: impl FnMut() -> Result<Option<T>>,
+    ) -> Result<T> {
+        wait::until(what, deadline, fact).map_err(|error| error.context(self.dump()))
+    }
+
+    /// State files, processes, and the last words of every console.
+    pub fn dump(&self) -> String {
+        let mut text = format!("the world {}:\n", self.name);
+        for process in processes::of(&self.name) {
+            text += &format!("  process {process}\n");
+        }
+        let containers = self.root().join("engines/isula");
+        for entry in fs::read_dir(containers).into_iter().flatten().flatten() {
+            for file in ["state.json", "console.log"] {
+                let path = entry.path().join(file);
+                let Ok(bytes) = fs::read(&path) else { continue };
+                let tail = &bytes[bytes.len().saturating_sub(4000)..];
+                text += &format!("  {}:\n", path.display());
+                for line in String::from_utf8_lossy(tail).lines() {
+                    text += &format!("    {}\n", line.escape_debug());
+                }
+            }
+        }
+        text
+    }
+
+    /// Takes away what this side made and returns what is there that should not be.
+    pub fn leave(self) -> Vec<String> {
+        let mut left = Vec::new();
+        let gone = wait::until("its processes end", Duration::from_secs(5), || {
+            Ok(processes::of(&self.name).is_empty().then_some(()))
+        });
+        if gone.is_err() {
+            left.extend(
+                processes::of(&self.name).iter().map(|process| format!("process {process}")),
+            );
+        }
+        left.extend(leaks::loops(&self.directory).iter().map(|name| format!("loop device {name}")));
+        left.extend(self.files_left().iter().map(|path| format!("file {}", path.display())));
+        left.extend(
+            leaks::cgroups_below(&self.name).iter().map(|c| format!("cgroup {}", c.display())),
+        );
+        left.extend(leaks::sockets().iter().map(|socket| format!("socket {socket}")));
+        left.extend(
+            leaks::links().difference(&self.links_before).map(|link| format!("link {link}")),
+        );
+        for point in self.own_mounts.borrow().iter().rev() {
+            if let Err(error) = unmount(point, UnmountFlags::empty()) {
+                left.push(format!("use of the mount {}: {error}", point.display()));
+            }
+        }
+        left.extend(leaks::mounts().difference(&self.mounts_before).map(|m| format!("mount {m}")));
+
+        // From here on it is this side's cleaning, whatever was found above.
+        self.kill_all();
+        let _ = wait::until("its processes are gone", Duration::from_secs(5), || {
+            Ok(processes::of(&self.name).is_empty().then_some(()))
+        });
+        if let Err(error) = leaks::remove_cgroups(&self.name) {
+            left.push(format!("{error:#}"));
+        }
+        let _ = unmount(&self.directory, UnmountFlags::DETACH);
+        let _ = fs::remove_dir(&self.directory);
+        left
+    }
+
+    /// What removed containers have left in the product's own directories.
+    fn files_left(&self) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for dir in [self.root().join("engines/isula"), self.root().join("names"), self.state()] {
+            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if is_id || dir.ends_with("names") {
+                    left.push(entry.path());
+                }
+            }
+        }
+        left
+    }
+
+    /// Ends every process of this world.
+    pub fn kill_all(&self) {
+        for process in processes::of(&self.name) {
+            let pid = i32::try_from(process.pid).ok().and_then(rustix::process::Pid::from_raw);
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
