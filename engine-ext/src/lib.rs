@@ -1,1 +1,4 @@
 //! engine-ext
+
+pub mod attach;
+pub mod shim;

@@ -1,0 +1,5 @@
+//! One container's supervisor, and how others talk to it.
+
+pub mod client;
+pub mod protocol;
+pub mod transport;
