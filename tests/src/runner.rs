@@ -95,9 +95,9 @@ pub fn run(stories: Vec<Story>) -> ExitCode {
     });
     let conclusion = libtest_mimic::run(&args, trials.collect());
     let met = skips.met.lock().unwrap_or_else(PoisonError::into_inner);
-    if !met.is_empty() {
-        say("skipped:");
-        met.iter().for_each(|skip| say(&format!("    {skip}")));
+    for skip in met.iter() {
+        // Among the results, where a reader of the counts looks for it.
+        let _ = writeln!(std::io::stdout(), "skipped: {skip}");
     }
     conclusion.exit_code()
 }

@@ -1,1 +1,46 @@
-fn main() {}
+//! The project's own commands: `cargo xtask demo`, `test`, `vm`, `bench`, `tidy`, `man`.
+//!
+//! Each prints what it does as it starts it, with the seconds since it was called.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod cache;
+mod demo;
+mod packages;
+mod rootfs;
+mod step;
+mod test;
+
+/// Builds, shows and checks this project
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Boot a Debian with systemd in a container and show it
+    ///
+    /// Installs what is missing from Debian's packages, builds the tools, makes a Debian rootfs
+    /// (once) and boots it: services, log, reboot, stop, with the time of each. Needs root.
+    Demo,
+    /// Run every check and test
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Demo => demo::run(),
+        Task::Test(args) => test::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        step::say(&format!("xtask: {error:#}"));
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,110 @@
+//! The demonstration: a Debian with systemd as a container, from its first start to its removal.
+//!
+//! `cargo xtask demo` builds what this needs and names it in SYSC_BIN and SYSC_DEBIAN.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tests::{Container, World};
+
+fn main() -> ExitCode {
+    tests::warden::guard(|| {
+        // A thread of its own, as the world it enters is for good.
+        let shown = std::thread::spawn(in_a_world).join();
+        match shown.unwrap_or_else(|_| Err(anyhow!("a panic"))) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(&format!("demo: {error:#}"));
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn in_a_world() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "not root; run it as root");
+    let world = World::enter()?;
+    let shown = show(&world).map_err(|error| error.context(world.dump()));
+    let left = world.leave();
+    shown?;
+    ensure!(left.is_empty(), "left behind: {}", left.join(", "));
+    say("\nGone without a trace: no process, mount, cgroup, link or file is left.");
+    Ok(())
+}
+
+fn show(world: &World) -> Result<()> {
+    let rootfs = world.debian()?;
+    heading("Boot Debian with systemd as PID 1");
+    let started = Instant::now();
+    let container = world.run(
+        &["--system-container", "--restart", "on-reboot", "--name", "demo"],
+        &rootfs,
+        &["/sbin/init"],
+    )?;
+    took("PID 1 is running", started);
+    container.until_booted()?;
+    took("systemd has everything up", started);
+    show_exec(&container, &["ps", "-eo", "pid,comm,args"])?;
+    show_exec(&container, &["systemctl", "is-system-running"])?;
+
+    heading("Its services and its journal");
+    show_exec(&container, &["systemctl", "stop", "dbus.service", "dbus.socket"])?;
+    show_exec(&container, &["systemctl", "start", "dbus.service"])?;
+    show_exec(&container, &["systemctl", "is-active", "dbus.service"])?;
+    show_exec(&container, &["journalctl", "--no-pager", "--lines", "3", "--unit", "dbus.service"])?;
+
+    heading("From the outside");
+    show_isula(world, &["ps"])?;
+    show_isula(world, &["inspect", "--format", "{{json .State}}", "demo"])?;
+
+    heading("Reboot from the inside: same id, new PID 1");
+    let before = container.pid()?;
+    let started = Instant::now();
+    container.exec(["systemctl", "reboot"]).output()?;
+    world.until("a new PID 1", Duration::from_secs(60), || {
+        Ok((container.status()? == "running" && container.pid()? != before).then_some(()))
+    })?;
+    took("a new PID 1 is running", started);
+    container.until_booted()?;
+    took("systemd has everything up again", started);
+    say(&format!("    pid {before} before, {} after", container.pid()?));
+
+    heading("Stop: systemd shuts down in order");
+    let started = Instant::now();
+    container.isula("stop", [""; 0]).ok()?;
+    took("stopped", started);
+    ensure!(container.status()? == "exited", "its status is exited");
+    show_isula(world, &["ps", "--all"])?;
+    container.remove().context("remove the container")
+}
+
+fn heading(text: &str) {
+    say(&format!("\n== {text}"));
+}
+
+fn took(what: &str, since: Instant) {
+    say(&format!("    {what} after {:.3} s", since.elapsed().as_secs_f64()));
+}
+
+fn show_exec(container: &Container<'_>, command: &[&str]) -> Result<()> {
+    say(&format!("  $ isula exec demo {}", command.join(" ")));
+    let output = container.exec(command).ok()?;
+    output.stdout.lines().for_each(|line| say(&format!("    {line}")));
+    Ok(())
+}
+
+fn show_isula(world: &World, command: &[&str]) -> Result<()> {
+    say(&format!("  $ isula {}", command.join(" ")));
+    let output = world.isula(command).ok()?;
+    output.stdout.lines().for_each(|line| say(&format!("    {line}")));
+    Ok(())
+}
+
+fn say(line: &str) {
+    // A closed stdout is no reason to leave a container behind.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
