@@ -13,7 +13,9 @@ mod demo;
 mod packages;
 mod rootfs;
 mod step;
+mod target;
 mod test;
+mod vm;
 
 /// Builds, shows and checks this project
 #[derive(Debug, Parser)]
@@ -32,12 +34,17 @@ enum Task {
     Demo,
     /// Run every check and test
     Test(test::Args),
+    /// Run the end-to-end tests, or a command, in a virtual machine
+    ///
+    /// The guest is a Debian with systemd as init and the unified cgroup hierarchy alone. Needs root.
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
+        Task::Vm(args) => vm::run(&args),
     };
     result.unwrap_or_else(|error| {
         step::say(&format!("xtask: {error:#}"));

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::step;
+use crate::{rootfs, step};
 
 /// To build the tools.
 pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libseccomp-dev", "pkg-config"];
@@ -12,6 +12,52 @@ pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libseccomp-dev", "pkg-c
 pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
 pub(crate) const TESTS: &[&str] = &["busybox-static", "iproute2", "procps"];
+
+/// To make and run the virtual machine, but for QEMU itself.
+pub(crate) const VM: &[&str] = &["cpio", "e2fsprogs", "kmod", "xz-utils", "zstd"];
+
+/// Installs QEMU. Where parts of it are here from backports already, the rest has to match them.
+pub(crate) fn install_qemu() -> Result<()> {
+    const QEMU: &str = "qemu-system-x86";
+    if missing(&[QEMU])?.is_empty() {
+        return Ok(());
+    }
+    step::step("installing QEMU");
+    step::output(&mut apt(&["update"]))?;
+    let install = ["install", "-y", "--no-install-recommends", QEMU];
+    if step::output(apt(&["--simulate"]).args(install)).is_ok() {
+        return step::output(&mut apt(&install)).map(drop);
+    }
+    let lists = std::env::temp_dir().join(format!("sysc-apt-{}", std::process::id()));
+    std::fs::create_dir_all(lists.join("partial")).context("make a directory for apt")?;
+    let suites = [rootfs::SUITE, "bookworm-backports"];
+    let sources: Vec<String> = suites.into_iter().flat_map(rootfs::sources).flatten().collect();
+    std::fs::write(lists.join("sources.list"), sources.join("\n") + "\n")
+        .context("write apt sources")?;
+    let options = [
+        format!("Dir::Etc::sourcelist={}/sources.list", lists.display()),
+        "Dir::Etc::sourceparts=-".to_owned(),
+        format!("Dir::State::lists={}", lists.display()),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    let apt_private = |arguments: &[&str]| {
+        let mut command = apt(&[]);
+        command.args(options.iter().flat_map(|option| ["-o", option])).args(arguments);
+        command
+    };
+    let installed = step::output(&mut apt_private(&["update"])).and_then(|_| {
+        step::output(apt_private(&["-t", "bookworm-backports"]).args(install)).map(drop)
+    });
+    std::fs::remove_dir_all(&lists).context("remove apt's directory")?;
+    installed
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
 
 /// Installs those of `packages` that are missing.
 pub(crate) fn install(packages: &[&[&str]]) -> Result<()> {
@@ -26,12 +72,6 @@ pub(crate) fn install(packages: &[&[&str]]) -> Result<()> {
         missing.join(" ")
     );
     step::step(&format!("installing {}", missing.join(", ")));
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.args(["-q", "-o", "DPkg::Lock::Timeout=300"]).args(arguments);
-        command.env("DEBIAN_FRONTEND", "noninteractive");
-        command
-    };
     step::output(&mut apt(&["update"]))?;
     let mut install = apt(&["install", "-y", "--no-install-recommends"]);
     step::output(install.args(&missing)).map(drop)

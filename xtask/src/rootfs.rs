@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::{cache, step};
 
-const SUITE: &str = "bookworm";
+pub(crate) const SUITE: &str = "bookworm";
 const PACKAGES: &[&str] =
     &["systemd", "systemd-sysv", "dbus", "procps", "iproute2", "kmod", "login", "passwd"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -18,7 +18,7 @@ pub(crate) fn get() -> Result<PathBuf> {
     let ingredients = format!("1 {SUITE} {}", PACKAGES.join(","));
     cache::get("rootfs", &ingredients, |root| {
         step::step(&format!("making a Debian {SUITE} rootfs (kept in {})", root.display()));
-        mmdebstrap(root, SUITE, PACKAGES, &[])?;
+        mmdebstrap(root, SUITE, PACKAGES)?;
         // Empty, not absent: systemd takes an absent one for the first boot and runs all presets.
         fs::write(root.join("etc/machine-id"), "").context("empty /etc/machine-id")?;
         fs::write(root.join("etc/hostname"), "localhost\n").context("write /etc/hostname")?;
@@ -27,12 +27,7 @@ pub(crate) fn get() -> Result<PathBuf> {
 }
 
 /// Runs mmdebstrap in a mount namespace of its own: however it ends, no mount is left.
-pub(crate) fn mmdebstrap(
-    root: &Path,
-    suite: &str,
-    packages: &[&str],
-    more: &[String],
-) -> Result<()> {
+fn mmdebstrap(root: &Path, suite: &str, packages: &[&str]) -> Result<()> {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "--propagation", "private", "mmdebstrap", "--mode=root", "--quiet"])
@@ -43,7 +38,6 @@ pub(crate) fn mmdebstrap(
             ["man", "doc", "locale", "info"]
                 .map(|kind| format!("--dpkgopt=path-exclude=/usr/share/{kind}/*")),
         )
-        .args(more)
         .arg(suite)
         .arg(root)
         .args(sources(suite)?);

@@ -1,7 +1,7 @@
 //! What the person sees: a line when a step starts, and programs run with their output passed on.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -57,8 +57,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs it, passes its stdout on line by line and lets `see` read along. True: status 0.
-pub(crate) fn watched(command: &mut Command, mut see: impl FnMut(&str)) -> Result<bool> {
+/// Runs it, passes its stdout on line by line and lets `see` read along. Returns its status.
+pub(crate) fn watched(command: &mut Command, mut see: impl FnMut(&str)) -> Result<ExitStatus> {
     let shown = shown(command);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("start {shown}"))?;
@@ -69,5 +69,5 @@ pub(crate) fn watched(command: &mut Command, mut see: impl FnMut(&str)) -> Resul
         say(&line);
         see(&line);
     }
-    Ok(child.wait().with_context(|| format!("wait for {shown}"))?.success())
+    child.wait().with_context(|| format!("wait for {shown}"))
 }

@@ -95,8 +95,8 @@ impl Tally {
     fn tests(&mut self, what: &str, command: &mut Command) -> Result<()> {
         step::step(&format!("{what}: {}", step::shown(command)));
         let before = self.failed;
-        let succeeded = step::watched(command, |line| self.read(line))?;
-        if !succeeded && self.failed == before {
+        let status = step::watched(command, |line| self.read(line))?;
+        if !status.success() && self.failed == before {
             self.failed += 1;
             self.failures.push(format!("{what}: {}", step::shown(command)));
         }
