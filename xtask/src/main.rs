@@ -15,6 +15,7 @@ mod rootfs;
 mod step;
 mod target;
 mod test;
+mod tidy;
 mod vm;
 
 /// Builds, shows and checks this project
@@ -38,6 +39,8 @@ enum Task {
     ///
     /// The guest is a Debian with systemd as init and the unified cgroup hierarchy alone. Needs root.
     Vm(vm::Args),
+    /// Check the rules of this repository that no compiler checks
+    Tidy,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Tidy => tidy::run(),
     };
     result.unwrap_or_else(|error| {
         step::say(&format!("xtask: {error:#}"));
