@@ -1,1 +1,20 @@
-//! container
+//! What a container is on this host: its id and name, its directory, the files in it.
+//!
+//! [`Layout`] knows every path, [`Store`] finds and makes containers, [`config::Config`] says what
+//! was asked for and [`state::State`] what came of it. Nothing here starts or stops anything, and
+//! nothing here knows devices, links or routes.
+
+pub mod config;
+mod error;
+mod file;
+mod id;
+pub mod layout;
+pub mod state;
+mod store;
+
+pub use config::Config;
+pub use error::{Error, Result};
+pub use id::{ContainerId, ContainerName, InvalidId, InvalidName};
+pub use layout::Layout;
+pub use state::{State, Status};
+pub use store::{Container, Reservation, Seized, Store};

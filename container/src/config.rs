@@ -1,0 +1,423 @@
+//! `container.json`: what was asked for (file format). `create` writes it, `rename` and `update`
+//! rewrite it. The OCI spec beside it is made from the same request; whoever supervises or
+//! reconfigures the container reads this one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ContainerId, ContainerName};
+
+/// The version of the file format.
+pub const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Version of this format.
+    pub version: u32,
+    /// The full id.
+    pub id: ContainerId,
+    /// The name, or the id again.
+    pub name: ContainerName,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// What stood in the image's place: `none`.
+    pub image: String,
+    /// The tree it runs in. Never ours: not moved, not removed.
+    pub rootfs: PathBuf,
+    /// It boots an init system.
+    pub system_container: bool,
+    /// Everything is open to it.
+    pub privileged: bool,
+    /// Its rootfs cannot be written.
+    pub read_only: bool,
+    /// The program that becomes its init.
+    pub process: Process,
+    /// Its host name.
+    pub hostname: String,
+    /// `host`, `none`, `container:ID` for each; `None` is a namespace of its own.
+    pub namespaces: Namespaces,
+    /// Host ids that the ids inside become.
+    pub user_remap: Option<UserRemap>,
+    /// The directory its cgroup is made in, from the root of each hierarchy.
+    pub cgroup_parent: String,
+    /// Limits.
+    pub resources: Resources,
+    /// Capabilities, seccomp and the rest.
+    pub security: Security,
+    /// Host paths it sees.
+    pub mounts: Vec<Mount>,
+    /// Host devices it may use, as they were written.
+    pub devices: Vec<String>,
+    /// A tmpfs it shares with the host.
+    pub host_channel: Option<HostChannel>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+    /// Kernel settings of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Paths below `/proc/sys` that it may write.
+    pub ns_change_files: Vec<String>,
+    /// The words that chose them.
+    pub ns_change_opt: Option<String>,
+    /// Lines for `/etc/hosts` and `/etc/resolv.conf`.
+    pub network_files: NetworkFiles,
+    /// When it is started again.
+    pub restart: RestartPolicy,
+    /// It is removed when it ends.
+    pub auto_remove: bool,
+    /// What `stop` sends; `None`: what its init understands.
+    pub stop_signal: Option<String>,
+    /// Where its output is kept.
+    pub log: Log,
+    /// The hooks it was given.
+    pub hook_spec: Option<PathBuf>,
+    /// Words for people.
+    pub labels: BTreeMap<String, String>,
+    /// Words for programs.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The program that becomes init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// What `--entrypoint` said.
+    pub entrypoint: Option<String>,
+    /// `KEY=VALUE`, complete.
+    pub env: Vec<String>,
+    /// A file in the rootfs that holds the environment as well.
+    pub env_target_file: Option<PathBuf>,
+    /// Directory it starts in.
+    pub cwd: PathBuf,
+    /// `NAME|UID[:GROUP|GID]` as it was written; empty for root.
+    pub user: String,
+    /// Further groups, names or numbers.
+    pub group_add: Vec<String>,
+    /// It has a terminal.
+    pub tty: bool,
+    /// Its stdin stays open while nobody is attached.
+    pub open_stdin: bool,
+}
+
+/// Namespaces that are not its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// `none` is an empty one of its own.
+    pub net: Option<String>,
+    /// Process ids.
+    pub pid: Option<String>,
+    /// System V and POSIX message queues.
+    pub ipc: Option<String>,
+    /// Host name.
+    pub uts: Option<String>,
+    /// User ids.
+    pub user: Option<String>,
+    /// cgroup paths.
+    pub cgroup: Option<String>,
+}
+
+/// `--user-remap UID:GID:SIZE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserRemap {
+    /// Host id of the container's uid 0.
+    pub uid: u32,
+    /// Host id of the container's gid 0.
+    pub gid: u32,
+    /// How many ids are mapped.
+    pub size: u32,
+}
+
+impl fmt::Display for UserRemap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.uid, self.gid, self.size)
+    }
+}
+
+/// Limits; `None` is the kernel's own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Relative weight.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    /// Microseconds in each period; negative is no limit.
+    pub cpu_quota: Option<i64>,
+    /// Thousand millionths of a CPU, when it was asked that way.
+    pub nano_cpus: Option<u64>,
+    /// Microseconds of real time in each real-time period.
+    pub cpu_rt_runtime: Option<i64>,
+    /// Microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// List of CPUs.
+    pub cpuset_cpus: Option<String>,
+    /// List of memory nodes.
+    pub cpuset_mems: Option<String>,
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Bytes below which nothing is reclaimed first.
+    pub memory_reservation: Option<i64>,
+    /// Bytes of memory and swap together; -1 is no limit.
+    pub memory_swap: Option<i64>,
+    /// 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Bytes of kernel memory.
+    pub kernel_memory: Option<i64>,
+    /// Out of memory it waits instead of being killed.
+    pub oom_kill_disable: bool,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Tasks; negative is no limit.
+    pub pids_limit: Option<i64>,
+    /// Open files; needs the `files` controller.
+    pub files_limit: Option<i64>,
+    /// 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// Weight of one device.
+    pub blkio_weight_device: Vec<DeviceValue>,
+    /// Bytes a second.
+    pub device_read_bps: Vec<DeviceValue>,
+    /// Bytes a second.
+    pub device_write_bps: Vec<DeviceValue>,
+    /// Operations a second.
+    pub device_read_iops: Vec<DeviceValue>,
+    /// Operations a second.
+    pub device_write_iops: Vec<DeviceValue>,
+    /// Bytes of huge pages by page size.
+    pub hugetlb: Vec<Hugetlb>,
+    /// Resource limits of its processes.
+    pub ulimits: Vec<Ulimit>,
+    /// Further device rules, as they were written.
+    pub device_cgroup_rules: Vec<String>,
+}
+
+/// A number for one block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceValue {
+    /// Node on the host.
+    pub path: PathBuf,
+    /// The number.
+    pub value: u64,
+}
+
+/// A limit on huge pages of one size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hugetlb {
+    /// As the kernel writes it: `2MB`.
+    pub page_size: String,
+    /// Bytes.
+    pub limit: u64,
+}
+
+/// A resource limit; `u64::MAX` is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, ...
+    pub name: String,
+    /// What is in force.
+    pub soft: u64,
+    /// What it may be raised to.
+    pub hard: u64,
+}
+
+/// What it may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Security {
+    /// As they were written.
+    pub cap_add: Vec<String>,
+    /// As they were written.
+    pub cap_drop: Vec<String>,
+    /// The `--security-opt` words.
+    pub options: Vec<String>,
+}
+
+/// A host path, or a tmpfs, inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Which of the two.
+    pub kind: MountKind,
+    /// The host's side; empty for a tmpfs.
+    pub source: PathBuf,
+    /// The container's side.
+    pub destination: PathBuf,
+    /// As mount(8) writes them.
+    pub options: Vec<String>,
+}
+
+/// What a [`Mount`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A host path.
+    Bind,
+    /// Memory.
+    Tmpfs,
+}
+
+/// `--host-channel HOST:CONTAINER:MODE:SIZE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostChannel {
+    /// Directory on the host, made and removed by us.
+    pub host_path: PathBuf,
+    /// Where it is inside.
+    pub container_path: PathBuf,
+    /// It cannot be written from inside.
+    pub read_only: bool,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What goes into `/etc/hosts` and `/etc/resolv.conf`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkFiles {
+    /// `NAME:ADDRESS`.
+    pub extra_hosts: Vec<String>,
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// Resolver options.
+    pub dns_options: Vec<String>,
+    /// Search domains.
+    pub dns_search: Vec<String>,
+}
+
+/// Where the console's output is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Nowhere.
+    pub disabled: bool,
+    /// Somewhere else than in the bundle.
+    pub path: Option<PathBuf>,
+    /// Bytes before it is rotated.
+    pub max_size: u64,
+    /// How many files are kept, the written one among them.
+    pub max_file: u32,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { disabled: false, path: None, max_size: 30 << 20, max_file: 7 }
+    }
+}
+
+/// When a container that ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// Always.
+    Always,
+    /// When its exit code is not 0, that often; 0 is for ever.
+    OnFailure(u32),
+    /// Unless the user stopped it.
+    UnlessStopped,
+    /// When the guest asked for a reboot.
+    OnReboot,
+}
+
+impl fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OnFailure(count) if *count > 0 => write!(f, "on-failure:{count}"),
+            other => f.write_str(other.name()),
+        }
+    }
+}
+
+/// Text that is not a restart policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPolicy {
+    /// More than one colon.
+    #[error("Invalid restart policy format")]
+    Format,
+    /// No such word.
+    #[error(
+        "Invalid restart policy '{0}'; use no, always, on-failure[:N], unless-stopped or on-reboot"
+    )]
+    Unknown(String),
+    /// `on-failure:x`.
+    #[error("Maximum retry count must be an integer")]
+    Count,
+    /// `on-failure:-1`.
+    #[error("Maximum retry count cannot be negative")]
+    Negative,
+    /// `always:3`.
+    #[error("Maximum retry count cannot be used with restart policy '{0}'")]
+    CountMisplaced(String),
+}
+
+impl RestartPolicy {
+    /// The policy's word, without a count.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Always => "always",
+            Self::OnFailure(_) => "on-failure",
+            Self::UnlessStopped => "unless-stopped",
+            Self::OnReboot => "on-reboot",
+        }
+    }
+
+    /// How often it may fail; 0 where there is no such number.
+    #[must_use]
+    pub fn maximum_retry_count(self) -> u32 {
+        if let Self::OnFailure(count) = self { count } else { 0 }
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = InvalidPolicy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        let (name, count) = match text.split_once(':') {
+            None => (text, None),
+            Some((_, rest)) if rest.contains(':') => return Err(InvalidPolicy::Format),
+            Some((name, count)) => {
+                let count: i64 = count.parse().map_err(|_| InvalidPolicy::Count)?;
+                (name, Some(count))
+            }
+        };
+        let policy = match name {
+            "no" | "" => Self::No,
+            "always" => Self::Always,
+            "unless-stopped" => Self::UnlessStopped,
+            "on-reboot" => Self::OnReboot,
+            "on-failure" => {
+                let count = count.unwrap_or(0);
+                if count < 0 {
+                    return Err(InvalidPolicy::Negative);
+                }
+                return count.try_into().map(Self::OnFailure).map_err(|_| InvalidPolicy::Count);
+            }
+            other => return Err(InvalidPolicy::Unknown(other.to_owned())),
+        };
+        match count {
+            None => Ok(policy),
+            Some(_) => Err(InvalidPolicy::CountMisplaced(name.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for RestartPolicy {
+    type Error = InvalidPolicy;
+
+    fn try_from(text: String) -> Result<Self, InvalidPolicy> {
+        text.parse()
+    }
+}
+
+impl From<RestartPolicy> for String {
+    fn from(policy: RestartPolicy) -> Self {
+        policy.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! `state.json`: what came of a container (file format). The shim alone writes it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the file format.
+pub const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this format.
+    pub version: u32,
+    /// Where the container is in its life.
+    pub status: Status,
+    /// Host pid of init while there is one.
+    pub pid: Option<i32>,
+    /// Its start time in clock ticks since boot: tells it from a later process of that pid.
+    pub start_time: Option<u64>,
+    /// When it last started, RFC 3339; empty before the first start.
+    #[serde(default)]
+    pub started_at: String,
+    /// When it last ended, RFC 3339; empty before that.
+    #[serde(default)]
+    pub finished_at: String,
+    /// What a shell would say: the exit code, or 128 and the signal.
+    #[serde(default)]
+    pub exit_code: i32,
+    /// How init ended, as the kernel told it.
+    #[serde(default)]
+    pub exit: Option<Exit>,
+    /// What that means: `reboot`, `halt`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Why the last start went wrong; empty when it did not.
+    #[serde(default)]
+    pub error: String,
+    /// Restarts by policy, reboots of the guest not among them.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Restarts because the guest rebooted.
+    #[serde(default)]
+    pub reboot_count: u32,
+    /// The kernel killed something of it for memory.
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// The user ended it: `unless-stopped` does not start it again.
+    #[serde(default)]
+    pub stopped_by_user: bool,
+    /// The guest sent `READY=1` since it started.
+    #[serde(default)]
+    pub ready: bool,
+}
+
+/// How init ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "lowercase")]
+pub enum Exit {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal ended it.
+    Killed(i32),
+    /// Nobody was there to see.
+    Unknown,
+}
+
+/// Where a container is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Made, never started.
+    Created,
+    /// On its way.
+    Starting,
+    /// Its init runs.
+    Running,
+    /// Its cgroup is frozen.
+    Paused,
+    /// It ended and is about to start again.
+    Restarting,
+    /// It ended.
+    Stopped,
+}
+
+impl Status {
+    /// Whether the container has, or is about to have, processes.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Created | Self::Stopped)
+    }
+
+    /// The word that users of this engine family know.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "inited",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Stopped => "exited",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl State {
+    /// The state before the first start.
+    #[must_use]
+    pub fn created() -> Self {
+        Self {
+            version: VERSION,
+            status: Status::Created,
+            pid: None,
+            start_time: None,
+            started_at: String::new(),
+            finished_at: String::new(),
+            exit_code: 0,
+            exit: None,
+            reason: None,
+            error: String::new(),
+            restart_count: 0,
+            reboot_count: 0,
+            oom_killed: false,
+            stopped_by_user: false,
+            ready: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
