@@ -1,0 +1,126 @@
+//! Where `tracing` goes: `--log`, `--log-level`, `--log-format`.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
+
+/// What the user chose.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// A file to append to; stderr without one.
+    pub file: Option<PathBuf>,
+    /// How much is said.
+    pub level: Level,
+    /// For people or for programs.
+    pub format: Format,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Level {
+    /// What was asked did not happen.
+    Error,
+    /// Abnormal, but it went through.
+    #[default]
+    Warn,
+    /// Lasting changes.
+    Info,
+    /// Steps.
+    Debug,
+    /// System calls.
+    Trace,
+}
+
+/// For people or for programs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The predecessor's nine levels, next to the usual five.
+        Ok(match text.to_ascii_lowercase().as_str() {
+            "error" | "fatal" | "alert" | "crit" => Self::Error,
+            "warn" | "warning" => Self::Warn,
+            "notice" | "info" => Self::Info,
+            "debug" => Self::Debug,
+            "trace" => Self::Trace,
+            _ => {
+                return Err(format!(
+                    "unknown level {text:?}; use error, warn, info, debug or trace"
+                ));
+            }
+        })
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("unknown format {text:?}; use text or json")),
+        }
+    }
+}
+
+/// Sends events where `options` say, once a process.
+pub fn init(options: &Options) -> Result<()> {
+    let level = match options.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let base = fmt().with_max_level(level).with_target(false).with_ansi(false);
+    // A second call finds a subscriber in place and leaves it: tests share a process.
+    let _ = match (&options.file, options.format) {
+        (None, Format::Text) => base.with_writer(std::io::stderr).without_time().try_init(),
+        (None, Format::Json) => base.json().with_writer(std::io::stderr).try_init(),
+        (Some(path), format) => {
+            let file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(path)
+                .with_context(|| format!("open {}", path.display()))?;
+            let writer = Mutex::new(file);
+            match format {
+                Format::Text => base.with_writer(writer).try_init(),
+                Format::Json => base.json().with_writer(writer).try_init(),
+            }
+        }
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn levels_of_the_predecessor_are_known() {
+        assert_eq!("FATAL".parse(), Ok(Level::Error));
+        assert_eq!("NOTICE".parse(), Ok(Level::Info));
+        expect![[r#"unknown level "loud"; use error, warn, info, debug or trace"#]]
+            .assert_eq(&"loud".parse::<Level>().unwrap_err());
+    }
+}
