@@ -1,0 +1,22 @@
+//! Every `unsafe` of the workspace, one call a block.
+//!
+//! `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no wrapper.
+//! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
+//! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
+//! `socket`: SO_PEERCRED, whose pid may be 0 where rustix's type must not be.
+//! `thread`: unshare(2), which rustix marks unsafe for the one flag that we do not pass.
+#![allow(unsafe_code, reason = "the only place where it is")]
+
+pub mod clone3;
+pub mod ioctl;
+pub mod keyctl;
+pub(crate) mod mount_setattr;
+pub mod seccomp;
+pub(crate) mod signal;
+pub(crate) mod socket;
+pub(crate) mod thread;
+
+/// The errno that the C library keeps of the last failed call.
+fn last_errno() -> crate::Errno {
+    crate::Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(crate::Errno::IO)
+}
