@@ -2,3 +2,8 @@
 
 pub mod attach;
 pub mod shim;
+pub mod spec {
+    //! The OCI configuration, built from what was asked.
+
+    pub mod seccomp;
+}
