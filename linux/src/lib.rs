@@ -5,6 +5,7 @@
 //! kernel files; what they belong to is the caller's business.
 #![warn(missing_docs)]
 
+pub mod attributes;
 pub mod device;
 pub mod error;
 pub mod exec;

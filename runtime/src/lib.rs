@@ -6,7 +6,9 @@
 //! kernel's grace period only by a thread group of one.
 
 mod error;
+pub mod security;
 mod state;
+mod validate;
 
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;

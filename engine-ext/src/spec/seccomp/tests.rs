@@ -158,7 +158,7 @@ fn profiles_that_are_refused() {
     check(
         &rule(r#"{"names":["a"],"action":"SCMP_ACT_ALLOW","include":{}}"#),
         expect![
-            "seccomp profile /etc/isulad/p.json: unknown field `include`, expected one of `name`, `names`, `action`, `errnoRet`, `args`, `comment`, `includes`, `excludes`, `errno` at line 1 column 98"
+            "seccomp profile /etc/isulad/p.json: unknown field `include`, expected one of `name`, `names`, `action`, `errnoRet`, `args`, `comment`, `includes`, `excludes`, `errno` at line 1 column 96"
         ],
     );
     check(

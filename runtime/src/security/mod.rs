@@ -1,0 +1,358 @@
+//! What a process may do: read once from the configuration, put in force in the kernel's order.
+//!
+//! ```text
+//! prepare   parent   everything that can be wrong is found here; filters compiled, labels checked
+//! grant     host     what needs the host's privileges: raised limits, OOM score, scheduling
+//! apply     child    the last thing before exec, see there for the order
+//! ```
+
+mod agent;
+mod attributes;
+mod caps;
+mod keyring;
+pub(crate) mod label;
+mod rlimit;
+mod seccomp;
+pub mod user;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use linux::Context as _;
+use linux::attributes::{IoClass, Scheduling};
+use linux::process::Pid;
+use oci_spec::runtime::{Linux, Process};
+use rustix::fs::Mode;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{self, CapabilitySet};
+
+pub(crate) use attributes::Affinity;
+pub(crate) use keyring::join_session as join_session_keyring;
+
+use crate::{Error, Result, State};
+use agent::Agent;
+use attributes::MemoryPolicy;
+use caps::{Capabilities, Grantable};
+use label::{Label, Modules};
+use rlimit::Limit;
+use seccomp::Filter;
+
+/// PROC_SUPER_MAGIC, linux/magic.h.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// Where the process will be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// In a user namespace other than the caller's.
+    pub(crate) user_namespace: bool,
+    /// setgroups(2) is denied there (user_namespaces(7), "The /proc/pid/setgroups file").
+    pub(crate) setgroups_denied: bool,
+    /// Where compiled filters are kept.
+    pub(crate) seccomp_cache: Option<&'a Path>,
+    /// What a seccomp agent is told; the pid is filled in when it is 0.
+    pub(crate) state: &'a State,
+}
+
+/// Everything a process may do.
+#[derive(Debug)]
+pub(crate) struct Security {
+    limits: Vec<Limit>,
+    oom_score_adj: Option<i32>,
+    scheduling: Option<Scheduling>,
+    io_priority: Option<(IoClass, u8)>,
+    personality: Option<u32>,
+    memory_policy: Option<MemoryPolicy>,
+    affinity: Affinity,
+    capabilities: Capabilities,
+    ids: Ids,
+    no_new_privileges: bool,
+    labels: Vec<Label>,
+    filter: Option<Filter>,
+    agent: Option<Agent>,
+    /// The host's procfs, for labels and the agent.
+    procfs: Option<OwnedFd>,
+}
+
+/// Who a process is.
+#[derive(Debug)]
+struct Ids {
+    uid: Uid,
+    gid: Gid,
+    /// None: setgroups(2) is denied, the list stays as it is.
+    groups: Option<Vec<Gid>>,
+    umask: Mode,
+}
+
+/// Reads what `process` may do and checks it against this host. Warns about capabilities that
+/// cannot be granted; everything else that cannot be had is an error.
+pub(crate) fn prepare(
+    process: &Process,
+    linux: Option<&Linux>,
+    place: Place<'_>,
+) -> Result<Security> {
+    let profile = linux.and_then(|linux| linux.seccomp().as_ref());
+    let grantable = if place.user_namespace {
+        Grantable::in_user_namespace()
+    } else {
+        Grantable::here().map_err(|error| step("read the capabilities of the runtime", error))?
+    };
+    let labels = label::from_spec(process, Modules::of_host())?;
+    let filter = profile.map(|it| Filter::prepare(it, place.seccomp_cache)).transpose()?;
+    let agent = match profile {
+        Some(profile) => agent::connect(profile, place.state)?,
+        None => None,
+    };
+    let procfs = if labels.is_empty() && agent.is_none() { None } else { Some(host_procfs()?) };
+    Ok(Security {
+        limits: rlimit::from_spec(process.rlimits().as_deref().unwrap_or_default())?,
+        oom_score_adj: oom_score_adj(process)?,
+        scheduling: process.scheduler().as_ref().map(attributes::scheduling).transpose()?,
+        io_priority: process.io_priority().as_ref().map(attributes::io_priority).transpose()?,
+        personality: linux
+            .and_then(|linux| linux.personality().as_ref())
+            .map(attributes::personality)
+            .transpose()?,
+        memory_policy: linux
+            .and_then(|linux| linux.memory_policy().as_ref())
+            .map(attributes::memory_policy)
+            .transpose()?,
+        affinity: process
+            .exec_cpu_affinity()
+            .as_ref()
+            .map(attributes::affinity)
+            .transpose()?
+            .unwrap_or_default(),
+        capabilities: Capabilities::from_spec(process.capabilities().as_ref())?
+            .granted_by(grantable),
+        ids: Ids::from_spec(process, place)?,
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        labels,
+        filter,
+        agent,
+        procfs,
+    })
+}
+
+fn oom_score_adj(process: &Process) -> Result<Option<i32>> {
+    match process.oom_score_adj() {
+        Some(score) if !(-1000..=1000).contains(&score) => Err(Error::Config {
+            member: "process.oomScoreAdj".into(),
+            reason: format!("{score} is not between -1000 and 1000"),
+        }),
+        score => Ok(score),
+    }
+}
+
+/// The procfs of the host, which no container can have replaced: verified while we are outside.
+fn host_procfs() -> Result<OwnedFd> {
+    use rustix::fs::{OFlags, fstatfs, open};
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = open("/proc", flags, Mode::empty()).and_then(|proc| {
+        let magic = fstatfs(&proc)?.f_type;
+        Ok((proc, u64::try_from(magic).unwrap_or(0)))
+    });
+    match opened.during(|| "open /proc") {
+        Ok((proc, PROC_SUPER_MAGIC)) => Ok(proc),
+        Ok(_) => Err(step(
+            "find the process file system",
+            linux::Error::new("/proc is not one", linux::Errno::INVAL),
+        )),
+        Err(error) => Err(step("find the process file system", error)),
+    }
+}
+
+impl Ids {
+    fn from_spec(process: &Process, place: Place<'_>) -> Result<Self> {
+        let user = process.user();
+        let refuse = |member: &str, reason: String| {
+            Err(Error::Config { member: format!("process.user.{member}"), reason })
+        };
+        let further = user.additional_gids().as_deref().unwrap_or_default();
+        // (uid_t) -1 means "leave as it is" to setresuid(2): the process would stay root.
+        for (member, id) in [("uid", user.uid()), ("gid", user.gid())]
+            .into_iter()
+            .chain(further.iter().map(|&gid| ("additionalGids", gid)))
+        {
+            if id == u32::MAX {
+                return refuse(member, format!("{id} is not an id; the largest is 4294967294"));
+            }
+        }
+        if place.setgroups_denied && !further.is_empty() {
+            return refuse(
+                "additionalGids",
+                "the user namespace denies setgroups; remove them".into(),
+            );
+        }
+        if let Some(umask) = user.umask()
+            && umask > 0o7777
+        {
+            return refuse("umask", format!("{umask:#o} is above 0o7777"));
+        }
+        let groups = further.iter().map(|&gid| Gid::from_raw(gid)).collect();
+        Ok(Self {
+            uid: Uid::from_raw(user.uid()),
+            gid: Gid::from_raw(user.gid()),
+            groups: (!place.setgroups_denied).then_some(groups),
+            // Unspecified is that of the caller (runtime-spec, "User"), which is this process
+            // and may have another one while it builds the container.
+            umask: user.umask().map_or_else(current_umask, Mode::from_raw_mode),
+        })
+    }
+
+    fn apply(&self) -> linux::Result<()> {
+        rustix::process::umask(self.umask);
+        if let Some(groups) = &self.groups {
+            thread::set_thread_groups(groups).during(|| "setgroups")?;
+        }
+        thread::set_thread_res_gid(self.gid, self.gid, self.gid)
+            .during(|| format!("set the group to {}", self.gid.as_raw()))
+            .map_err(unmapped)?;
+        thread::set_thread_res_uid(self.uid, self.uid, self.uid)
+            .during(|| format!("set the user to {}", self.uid.as_raw()))
+            .map_err(unmapped)
+    }
+}
+
+/// An id without a mapping is no id in that namespace (user_namespaces(7)).
+fn unmapped(error: linux::Error) -> linux::Error {
+    if error.is(linux::Errno::INVAL) {
+        error.with_hint("the id is not mapped in the user namespace")
+    } else {
+        error
+    }
+}
+
+/// There is no call that only reads it.
+fn current_umask() -> Mode {
+    let umask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(umask);
+    umask
+}
+
+impl Security {
+    /// Gives `pid`, or the caller, what only the host can give: to be called from outside the
+    /// container, or by the child before it enters a user namespace.
+    pub(crate) fn grant(&self, pid: Option<Pid>) -> Result<()> {
+        for limit in &self.limits {
+            limit.raise(pid).map_err(|error| step("apply process.rlimits", error))?;
+        }
+        if let Some(score) = self.oom_score_adj {
+            let of = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+            linux::file::write(format!("/proc/{of}/oom_score_adj"), score.to_string().as_bytes())
+                .map_err(|error| step("apply process.oomScoreAdj", error))?;
+        }
+        if let Some(scheduling) = &self.scheduling {
+            linux::attributes::set_scheduling(pid, scheduling)
+                .map_err(|error| step("apply process.scheduler", error))?;
+        }
+        if let Some((class, level)) = self.io_priority {
+            linux::attributes::set_io_priority(pid, class, level)
+                .map_err(|error| step("apply process.ioPriority", error))?;
+        }
+        Ok(())
+    }
+
+    /// The CPUs a process of `exec` runs on.
+    pub(crate) fn affinity(&self) -> &Affinity {
+        &self.affinity
+    }
+
+    /// Makes the calling process, alone and in its container already, into what it may be. The
+    /// next thing it does is exec.
+    ///
+    /// The order is the kernel's. The bounding set can be lowered, the groups and the user changed
+    /// only with the capabilities that go away by it; PR_SET_KEEPCAPS carries them over the change
+    /// of the user, the exact sets come after it (capabilities(7), "Effect of user ID changes").
+    /// A filter without no_new_privs needs CAP_SYS_ADMIN (seccomp(2)), which is therefore kept
+    /// until the filter is there; nothing but capset(2) and execve(2) has to pass it.
+    pub(crate) fn apply(&self) -> Result<()> {
+        if let Some(domain) = self.personality {
+            linux::attributes::set_personality(domain)
+                .map_err(|error| step("apply linux.personality", error))?;
+        }
+        if let Some(policy) = &self.memory_policy {
+            linux::attributes::set_memory_policy(policy.mode, policy.flags, &policy.nodes)
+                .map_err(|error| step("apply linux.memoryPolicy", error))?;
+        }
+        self.apply_labels()?;
+        for limit in &self.limits {
+            limit.set().map_err(|error| step("apply process.rlimits", error))?;
+        }
+        self.become_user()?;
+        self.load_filter()
+    }
+
+    fn apply_labels(&self) -> Result<()> {
+        for label in &self.labels {
+            let procfs = self.procfs.as_ref().expect("prepare opens it for every label");
+            label
+                .apply(procfs.as_fd())
+                .map_err(|error| step("apply the label of the process", error))?;
+        }
+        Ok(())
+    }
+
+    fn become_user(&self) -> Result<()> {
+        let capabilities = |error| step("apply process.capabilities", error);
+        self.capabilities.limit_bounding_set().map_err(capabilities)?;
+        thread::set_keep_capabilities(true)
+            .during(|| "prctl PR_SET_KEEPCAPS")
+            .map_err(capabilities)?;
+        self.ids.apply().map_err(|error| step("apply process.user", error))?;
+        self.capabilities.set(self.for_filter()).map_err(capabilities)?;
+        thread::set_keep_capabilities(false)
+            .during(|| "prctl PR_SET_KEEPCAPS")
+            .map_err(capabilities)?;
+        self.capabilities.set_ambient().map_err(capabilities)
+    }
+
+    /// What the process holds on to until its filter is loaded.
+    fn for_filter(&self) -> CapabilitySet {
+        if self.filter.is_none() || self.no_new_privileges {
+            return CapabilitySet::empty();
+        }
+        thread::capabilities(None)
+            .map_or(CapabilitySet::empty(), |own| own.permitted & CapabilitySet::SYS_ADMIN)
+    }
+
+    fn load_filter(&self) -> Result<()> {
+        if self.no_new_privileges {
+            thread::set_no_new_privs(true)
+                .during(|| "prctl PR_SET_NO_NEW_PRIVS")
+                .map_err(|error| step("apply process.noNewPrivileges", error))?;
+        }
+        let Some(filter) = &self.filter else { return Ok(()) };
+        let keeps =
+            !self.for_filter().is_empty() && !self.capabilities.effective(CapabilitySet::SYS_ADMIN);
+        let listener = filter.load().map_err(|error| {
+            let error = if error.is(linux::Errno::ACCESS) {
+                error.with_hint("without CAP_SYS_ADMIN it needs noNewPrivileges")
+            } else {
+                error
+            };
+            step("apply linux.seccomp", error)
+        })?;
+        if keeps {
+            self.capabilities.set(CapabilitySet::empty()).map_err(|error| {
+                step(
+                    "apply process.capabilities",
+                    error
+                        .with_hint("the seccomp profile must allow capset, or set noNewPrivileges"),
+                )
+            })?;
+        }
+        if let (Some(agent), Some(listener), Some(procfs)) = (&self.agent, listener, &self.procfs) {
+            agent
+                .send(listener, procfs.as_fd())
+                .map_err(|error| step("apply linux.seccomp", error))?;
+        }
+        Ok(())
+    }
+}
+
+fn step(what: &str, error: linux::Error) -> Error {
+    Error::Step { step: what.to_owned(), source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests;
