@@ -4,8 +4,37 @@
 
 use std::process::ExitCode;
 
+mod attach;
+mod boot;
+mod crash;
+mod errors;
+mod exec;
+mod limits;
+mod logs;
+mod names;
+mod restart;
+mod rootfs;
+mod run;
+mod security;
+mod system;
 mod world;
 
 fn main() -> ExitCode {
-    tests::warden::guard(|| tests::runner::run([world::stories()].concat()))
+    let stories = [
+        attach::stories(),
+        boot::stories(),
+        crash::stories(),
+        errors::stories(),
+        exec::stories(),
+        limits::stories(),
+        logs::stories(),
+        names::stories(),
+        restart::stories(),
+        rootfs::stories(),
+        run::stories(),
+        security::stories(),
+        system::stories(),
+        world::stories(),
+    ];
+    tests::warden::guard(|| tests::runner::run(stories.concat()))
 }

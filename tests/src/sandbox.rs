@@ -80,6 +80,11 @@ impl Container<'_> {
         &self.id
     }
 
+    /// Its cgroup, below the root of every hierarchy.
+    pub fn cgroup(&self) -> String {
+        format!("{}/{}", self.world.name(), self.id)
+    }
+
     /// `isula VERB ARGS... ID`.
     pub fn isula<S: AsRef<OsStr>>(&self, verb: &str, args: impl IntoIterator<Item = S>) -> Call {
         self.world.isula([verb]).args(args).arg(&self.id)
