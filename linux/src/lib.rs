@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod attributes;
+pub mod cgroup;
 pub mod device;
 pub mod error;
 pub mod exec;

@@ -1,6 +1,7 @@
 //! Every `unsafe` of the workspace, one call a block.
 //!
-//! `attributes`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no wrapper.
+//! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no
+//! wrapper.
 //! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
 //! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
 //! `socket`: SO_PEERCRED, whose pid may be 0 where rustix's type must not be.
@@ -8,6 +9,7 @@
 #![allow(unsafe_code, reason = "the only place where it is")]
 
 pub(crate) mod attributes;
+pub mod bpf;
 pub mod clone3;
 pub mod ioctl;
 pub mod keyctl;

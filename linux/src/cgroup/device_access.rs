@@ -1,0 +1,149 @@
+//! Putting device rules into force: the v1 controller where the host has it, else a v2 program.
+//!
+//! v2: programs of a cgroup must all agree, so a second one could only take away; the one that is
+//! there is replaced in one step, and every process below sees it at once. v1: what is allowed at
+//! the top does not reach cgroups that exist below, each is written, parents first as a child may
+//! not have more; what is denied at the top does (cgroup-v1/devices.rst, "Hierarchy").
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::devices::DeviceRules;
+use super::exceptions::Exceptions;
+use super::kernfs::{read_text, set};
+use super::{Cgroup, program, tree};
+use crate::error::{Change, Context, Errno, Error, Result};
+use crate::raw::bpf;
+
+/// What `bpftool prog` shows.
+const PROGRAM_NAME: &std::ffi::CStr = c"isula_devices";
+/// Others may attach and replace programs between our looking and our acting.
+const ATTEMPTS: usize = 5;
+
+/// The device access of one cgroup.
+#[derive(Debug, Clone, Copy)]
+pub struct Devices<'a>(&'a Cgroup);
+
+impl Cgroup {
+    /// Its device access.
+    pub fn devices(&self) -> Devices<'_> {
+        Devices(self)
+    }
+}
+
+impl Devices<'_> {
+    /// Puts `rules` in force in the place of what is, for running processes too. At no moment is
+    /// less or more permitted than by the old rules and the new ones.
+    ///
+    /// The whole list is needed: a v2 program cannot be read back.
+    pub fn set(&self, rules: &DeviceRules) -> Result<Change> {
+        if let Some(dir) = self.0.controller_dir("devices") {
+            return set_v1(dir, &Exceptions::from_rules(rules)?);
+        }
+        match self.0.unified_dir() {
+            Some(dir) => set_v2(dir, rules),
+            None => Err(Error::new("set device rules", Errno::OPNOTSUPP)
+                .with_hint("mount the v1 devices controller or cgroup2")),
+        }
+    }
+}
+
+fn set_v1(dir: &Path, wanted: &Exceptions) -> Result<Change> {
+    let list = dir.join("devices.list");
+    let text = read_text(&list).during(|| format!("read {}", list.display()))?;
+    let unknown = || Error::new(format!("understand {}", list.display()), Errno::BADMSG);
+    let current = Exceptions::from_list(&text).ok_or_else(unknown)?;
+    if wanted.default_allow || current.default_allow {
+        // Refused with EINVAL once there are cgroups below.
+        let (whole, parts) = match wanted.default_allow {
+            true => ("devices.allow", "devices.deny"),
+            false => ("devices.deny", "devices.allow"),
+        };
+        set(&dir.join(whole), "a")?;
+        for line in wanted.lines_beyond(&Exceptions::default()) {
+            write_rule(dir, parts, &line)?;
+        }
+        return Ok(Change::Made);
+    }
+    let (more, less) = (wanted.lines_beyond(&current), current.lines_beyond(wanted));
+    for line in &more {
+        write_rule(dir, "devices.allow", line)?;
+    }
+    if !more.is_empty() {
+        tree::visit(dir, &mut |dir| allow_in(dir, &more))?;
+    }
+    for line in &less {
+        write_rule(dir, "devices.deny", line)?;
+    }
+    Ok(if more.is_empty() && less.is_empty() { Change::AlreadyThere } else { Change::Made })
+}
+
+fn write_rule(dir: &Path, file: &str, line: &str) -> Result<()> {
+    set(&dir.join(file), line).map_err(|error| match error.errno() {
+        Errno::PERM => error.with_hint("the cgroup's parent does not allow that device"),
+        _ => error,
+    })
+}
+
+fn allow_in(dir: BorrowedFd<'_>, lines: &[String]) -> rustix::io::Result<()> {
+    let file = tree::open_file(dir, c"devices.allow", OFlags::WRONLY)?;
+    for line in lines {
+        rustix::io::retry_on_intr(|| rustix::io::write(&file, line.as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn set_v2(dir: &Path, rules: &DeviceRules) -> Result<Change> {
+    let cgroup =
+        rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .during(|| format!("open {}", dir.display()))?;
+    let program = bpf::load_device_program(&program::assemble(rules), PROGRAM_NAME)
+        .during(|| "load device program")
+        .map_err(|error| match error.errno() {
+            Errno::PERM => error.with_hint("CAP_BPF or CAP_SYS_ADMIN is needed"),
+            Errno::INVAL | Errno::NOSYS => error.with_hint("the kernel needs CONFIG_CGROUP_BPF"),
+            _ => error,
+        })?;
+    let mut attempts = 0;
+    loop {
+        let result = put(cgroup.as_fd(), program.as_fd());
+        attempts += 1;
+        match result {
+            // The program we meant to replace is gone.
+            Err(Errno::NOENT) if attempts < ATTEMPTS => {}
+            result => {
+                return result
+                    .during(|| format!("attach device program to {}", dir.display()))
+                    .map_err(|error| match error.errno() {
+                        Errno::NOTUNIQ => error.with_hint(
+                            "several of our programs are attached; see bpftool cgroup show",
+                        ),
+                        _ => error,
+                    });
+            }
+        }
+    }
+}
+
+/// Replaces our program, or the only one there is, which a runtime put there.
+fn put(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> rustix::io::Result<Change> {
+    let mut attached = Vec::new();
+    for id in bpf::attached(cgroup)? {
+        let fd = bpf::open(id)?;
+        let info = bpf::info(fd.as_fd())?;
+        attached.push((fd, info));
+    }
+    let new = bpf::info(program)?;
+    if attached.len() > 1 {
+        attached.retain(|(_, info)| info.name == new.name);
+    }
+    match attached.as_slice() {
+        [] => bpf::attach(cgroup, program, None)?,
+        [(_, info)] if info.tag == new.tag => return Ok(Change::AlreadyThere),
+        [(old, _)] => bpf::attach(cgroup, program, Some(old.as_fd()))?,
+        _ => return Err(Errno::NOTUNIQ),
+    }
+    Ok(Change::Made)
+}

@@ -1,0 +1,181 @@
+//! Shares and upper bounds of disk traffic.
+//!
+//! Shares need a scheduler that knows them: BFQ for `*.bfq.*`, the io.cost model for `io.weight`,
+//! CFQ (gone since Linux 5.0) for the rest. Documentation/block/bfq-iosched.rst, cgroup-v2.rst "IO".
+
+use super::apply::{Setting, unsupported};
+use super::resources::{Block, Throttle, ThrottleKind};
+use super::{Cgroup, Place, Version};
+use crate::error::{Errno, Error, Result};
+
+impl Cgroup {
+    pub(super) fn apply_block(&self, block: &Block) -> Result<()> {
+        for (member, weight) in weights(block) {
+            if !(10..=1000).contains(&weight) {
+                let call = format!("linux.resources.{member}: set to {weight}");
+                return Err(Error::new(call, Errno::RANGE).with_hint("use 10 to 1000"));
+            }
+        }
+        let member = match block {
+            Block { weight: Some(_), .. } => "blockIO.weight",
+            Block { leaf_weight: Some(_), .. } => "blockIO.leafWeight",
+            Block { devices, .. } if !devices.is_empty() => "blockIO.weightDevice",
+            Block { throttles, .. } => match throttles.first() {
+                Some(throttle) => throttle.kind.member(),
+                None => return Ok(()),
+            },
+        };
+        let place = match self.place_with("blkio") {
+            Some(place) => place,
+            None => self.place_for(member, "io")?,
+        };
+        apply_weights(place, block)?;
+        for throttle in &block.throttles {
+            throttle_setting(place.hierarchy.version, throttle).write(&place.dir)?;
+        }
+        Ok(())
+    }
+}
+
+impl ThrottleKind {
+    fn member(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "blockIO.throttleReadBpsDevice",
+            Self::WriteBytes => "blockIO.throttleWriteBpsDevice",
+            Self::ReadOperations => "blockIO.throttleReadIOPSDevice",
+            Self::WriteOperations => "blockIO.throttleWriteIOPSDevice",
+        }
+    }
+
+    fn v1(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "blkio.throttle.read_bps_device",
+            Self::WriteBytes => "blkio.throttle.write_bps_device",
+            Self::ReadOperations => "blkio.throttle.read_iops_device",
+            Self::WriteOperations => "blkio.throttle.write_iops_device",
+        }
+    }
+
+    fn v2(self) -> &'static str {
+        match self {
+            Self::ReadBytes => "rbps",
+            Self::WriteBytes => "wbps",
+            Self::ReadOperations => "riops",
+            Self::WriteOperations => "wiops",
+        }
+    }
+}
+
+fn weights(block: &Block) -> impl Iterator<Item = (&'static str, u16)> {
+    let own = [("blockIO.weight", block.weight), ("blockIO.leafWeight", block.leaf_weight)];
+    let devices = block.devices.iter().flat_map(|device| {
+        [("blockIO.weightDevice", device.weight), ("blockIO.weightDevice", device.leaf_weight)]
+    });
+    own.into_iter().chain(devices).filter_map(|(member, weight)| Some((member, weight?)))
+}
+
+fn throttle_setting(version: Version, throttle: &Throttle) -> Setting {
+    let Throttle { device, kind, rate } = *throttle;
+    match version {
+        Version::V1 => Setting::new(kind.member(), kind.v1(), format!("{device} {rate}")),
+        Version::V2 => {
+            let rate = if rate == 0 { "max".to_owned() } else { rate.to_string() };
+            Setting::new(kind.member(), "io.max", format!("{device} {}={rate}", kind.v2()))
+        }
+    }
+}
+
+/// The files of a host for one purpose; the first that is there is used.
+struct WeightFiles {
+    member: &'static str,
+    choices: &'static [(&'static str, Scale)],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scale {
+    /// 10 to 1000, as asked.
+    Plain,
+    /// 1 to 10000.
+    IoWeight,
+}
+
+fn apply_weights(place: &Place, block: &Block) -> Result<()> {
+    let v1 = place.hierarchy.version == Version::V1;
+    const V2: &[(&str, Scale)] = &[("io.bfq.weight", Scale::Plain), ("io.weight", Scale::IoWeight)];
+    let own = WeightFiles {
+        member: "blockIO.weight",
+        choices: match v1 {
+            true => &[("blkio.weight", Scale::Plain), ("blkio.bfq.weight", Scale::Plain)],
+            false => V2,
+        },
+    };
+    let device = WeightFiles {
+        member: "blockIO.weightDevice",
+        choices: match v1 {
+            true => {
+                &[("blkio.weight_device", Scale::Plain), ("blkio.bfq.weight_device", Scale::Plain)]
+            }
+            false => V2,
+        },
+    };
+    let leaf = WeightFiles {
+        member: "blockIO.leafWeight",
+        choices: if v1 { &[("blkio.leaf_weight", Scale::Plain)] } else { &[] },
+    };
+    let leaf_device = WeightFiles {
+        member: "blockIO.weightDevice",
+        choices: if v1 { &[("blkio.leaf_weight_device", Scale::Plain)] } else { &[] },
+    };
+    if let Some(weight) = block.weight {
+        own.write(place, "", weight)?;
+    }
+    if let Some(weight) = block.leaf_weight {
+        leaf.write(place, "", weight)?;
+    }
+    for one in &block.devices {
+        let number = format!("{} ", one.device);
+        if let Some(weight) = one.weight {
+            device.write(place, &number, weight)?;
+        }
+        if let Some(weight) = one.leaf_weight {
+            leaf_device.write(place, &number, weight)?;
+        }
+    }
+    Ok(())
+}
+
+impl WeightFiles {
+    fn write(&self, place: &Place, device: &str, weight: u16) -> Result<()> {
+        let there = |(file, _): &&(&str, Scale)| place.dir.join(file).exists();
+        let Some((file, scale)) = self.choices.iter().find(there) else {
+            return Err(unsupported(
+                self.member,
+                format!("{device}{weight}"),
+                "shares of a disk need the BFQ scheduler, or io.cost on cgroup v2",
+            ));
+        };
+        let weight = match scale {
+            Scale::Plain => weight,
+            Scale::IoWeight => io_weight(weight),
+        };
+        Setting::new(self.member, *file, format!("{device}{weight}")).write(&place.dir)
+    }
+}
+
+/// 10 to 1000 laid out on 1 to 10000, as runc and crun do.
+fn io_weight(weight: u16) -> u16 {
+    let scaled = 1 + u32::from(weight.saturating_sub(10)) * 9999 / 990;
+    u16::try_from(scaled).unwrap_or(10_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_laid_out_on_the_other_scale() {
+        for (weight, expected) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000)] {
+            assert_eq!(io_weight(weight), expected, "{weight}");
+        }
+    }
+}
