@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod cgroup;
+pub mod descriptor;
 pub mod device;
 pub mod error;
 pub mod exec;
@@ -16,6 +17,7 @@ pub mod lock;
 pub mod mount;
 pub mod mountinfo;
 pub mod ns;
+pub mod pidns;
 pub mod poll;
 pub mod process;
 pub mod pty;

@@ -204,6 +204,18 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
         .during(|| "attach a mount")
 }
 
+/// Puts a detached mount under the one that is at `target`, which must be that mount's root: when
+/// the upper one goes, the lower one is seen, with no moment in between. Linux 6.5; `EINVAL` before.
+pub fn attach_beneath(mount: impl AsFd, target: impl AsFd) -> Result<()> {
+    /// MOVE_MOUNT_BENEATH of linux/mount.h, which rustix does not name.
+    const BENEATH: MoveMountFlags = MoveMountFlags::from_bits_retain(0x200);
+    let flags =
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH | BENEATH;
+    fault::check("move_mount(MOVE_MOUNT_BENEATH)")
+        .and_then(|()| rustix::mount::move_mount(mount, c"", target, c"", flags))
+        .during(|| "attach a mount beneath another")
+}
+
 /// A new detached mount of a filesystem. `options` are those of the filesystem (`size=64k`); what
 /// belongs to the mount is in `attributes`.
 ///

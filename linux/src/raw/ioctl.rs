@@ -41,3 +41,41 @@ pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> rustix::io::Result<u64> {
         unsafe { rustix::ioctl::ioctl(fd, Answer::<{ linux_raw_sys::ioctl::NS_GET_NSTYPE }>) }?;
     u64::try_from(flag).map_err(|_| crate::Errno::INVAL)
 }
+
+/// Asks a pid namespace for the number that one of its pids has in ours.
+struct PidFrom {
+    pid: i32,
+}
+
+// SAFETY: the argument is an int passed by value, not a pointer; nothing is read or written through
+// it, and the answer is the return value.
+// JUSTIFICATION: rustix's pattern for an int argument drops the return value.
+unsafe impl Ioctl for PidFrom {
+    type Output = IoctlOutput;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        // NS_GET_PID_FROM_PIDNS of linux/nsfs.h, which linux-raw-sys does not have yet.
+        rustix::ioctl::opcode::read::<std::ffi::c_int>(0xb7, 6)
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::without_provenance_mut(usize::try_from(self.pid).unwrap_or(0))
+    }
+
+    unsafe fn output_from_ptr(
+        answer: IoctlOutput,
+        _: *mut c_void,
+    ) -> rustix::io::Result<IoctlOutput> {
+        Ok(answer)
+    }
+}
+
+/// The process that is `pid` in the pid namespace `fd`, as the caller's namespace numbers it. The
+/// caller knows that `fd` is on nsfs. Linux 6.11; ENOTTY before.
+pub(crate) fn pid_from_namespace(fd: BorrowedFd<'_>, pid: i32) -> rustix::io::Result<i32> {
+    // SAFETY: NS_GET_PID_FROM_PIDNS takes an int by value and answers an int.
+    // JUSTIFICATION: rustix has no ioctl of nsfs.
+    unsafe { rustix::ioctl::ioctl(fd, PidFrom { pid }) }
+}

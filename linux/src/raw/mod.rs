@@ -2,6 +2,7 @@
 //!
 //! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no
 //! wrapper.
+//! `descriptor`: dup3 onto a number whose owner is out of reach.
 //! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
 //! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
 //! `socket`: SO_PEERCRED, whose pid may be 0 where rustix's type must not be.
@@ -11,6 +12,7 @@
 pub(crate) mod attributes;
 pub mod bpf;
 pub mod clone3;
+pub(crate) mod descriptor;
 pub mod ioctl;
 pub mod keyctl;
 pub(crate) mod mount_setattr;
