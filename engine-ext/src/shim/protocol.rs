@@ -107,6 +107,14 @@ pub enum Kind {
     Error = 7,
     /// JSON [`Attached`]; the first packet from the shim.
     Attached = 8,
+    /// JSON [`SignalNumber`]: for the container's init.
+    Signal = 9,
+}
+
+/// Payload of [`Kind::Signal`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalNumber {
+    pub signal: i32,
 }
 
 /// Payload of [`Kind::Exit`].
@@ -165,6 +173,7 @@ impl Kind {
             6 => Self::Restarted,
             7 => Self::Error,
             8 => Self::Attached,
+            9 => Self::Signal,
             _ => return None,
         })
     }

@@ -1,65 +1,37 @@
 //! `shim.sock`: where it is, how packets go in and out.
-//!
-//! The address is made through `/proc/self/fd`: `sun_path` holds 108 bytes (unix(7)), a state
-//! directory may be anywhere.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen,
-    recv, send as send_to, socket_with,
-};
-
-/// Name of the socket in a container's state directory.
-pub const SOCKET: &str = "shim.sock";
-const BACKLOG: i32 = 64;
+use container::layout::running::SHIM_SOCKET;
+use linux::socket::{self, Kind};
+use linux::{Context as _, Errno, Result};
+use rustix::net::{RecvFlags, SendFlags, recv, send as send_to};
 
 /// The listening socket, usable by its owner only. Replaces one that a dead shim left.
-pub fn bind_listener(state_dir: &Path) -> Result<OwnedFd> {
-    let directory = open_directory(state_dir)?;
-    let act = || format!("listen on {}", state_dir.join(SOCKET).display());
-    match rustix::fs::unlinkat(&directory, SOCKET, rustix::fs::AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno).with_context(act),
-    }
-    let listener = new_socket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    bind(&listener, &address(&directory)?).with_context(act)?;
-    // The directory is the owner's alone, so nobody can come in between.
-    rustix::fs::chmodat(
-        &directory,
-        SOCKET,
-        Mode::from_raw_mode(0o600),
-        rustix::fs::AtFlags::empty(),
-    )
-    .with_context(act)?;
-    listen(&listener, BACKLOG).with_context(act)?;
+pub fn listen(state_dir: &Path) -> Result<OwnedFd> {
+    let path = state_dir.join(SHIM_SOCKET);
+    remove(&path)?;
+    let listener = socket::listen(&path, Kind::SeqPacket)?;
+    rustix::io::ioctl_fionbio(&listener, true)
+        .during(|| format!("listen at {}", path.display()))?;
     Ok(listener)
+}
+
+/// Removes a socket that nobody listens at.
+pub fn remove(path: &Path) -> Result<()> {
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).during(|| format!("remove {}", path.display())),
+    }
 }
 
 /// A connection to the shim, or `None` when there is none.
 pub fn connect(state_dir: &Path) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::open(state_dir, flags, Mode::empty()) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(errno).with_context(|| format!("open {}", state_dir.display())),
-    };
-    let socket = new_socket(SocketFlags::CLOEXEC)?;
-    let address = address(&directory)?;
-    loop {
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => return Ok(Some(socket)),
-            Err(Errno::NOENT | Errno::CONNREFUSED) => return Ok(None),
-            Err(Errno::INTR) => {}
-            Err(errno) => {
-                return Err(errno)
-                    .with_context(|| format!("connect to {}", state_dir.join(SOCKET).display()));
-            }
-        }
+    match socket::connect(state_dir.join(SHIM_SOCKET), Kind::SeqPacket) {
+        Ok(connection) => Ok(Some(connection)),
+        Err(error) if error.is(Errno::NOENT) || error.is(Errno::CONNREFUSED) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -70,7 +42,7 @@ pub fn send(socket: BorrowedFd<'_>, packet: &[u8]) -> Result<bool> {
             Ok(_) => return Ok(true),
             Err(Errno::INTR) => {}
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(false),
-            Err(errno) => return Err(errno).context("send to the shim"),
+            Err(errno) => return Err(errno).during(|| "send to the shim"),
         }
     }
 }
@@ -82,27 +54,12 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<usize
             Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
             Ok((length, _)) => return Ok(Some(length)),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("receive from the shim"),
+            Err(errno) => return Err(errno).during(|| "receive from the shim"),
         }
     }
 }
 
 /// Two connected ends.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
-    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .context("make a socket pair")
-}
-
-fn new_socket(flags: SocketFlags) -> Result<OwnedFd> {
-    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).context("make a socket")
-}
-
-fn open_directory(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::empty()).with_context(|| format!("open {}", path.display()))
-}
-
-fn address(directory: &OwnedFd) -> Result<SocketAddrUnix> {
-    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_fd().as_raw_fd());
-    SocketAddrUnix::new(path).context("make a socket address")
+    socket::pair(Kind::SeqPacket)
 }

@@ -66,7 +66,7 @@ fn a_malformed_packet_says_what_is_wrong() {
 proptest! {
     #[test]
     fn a_packet_is_read_back_as_it_was_made(
-        byte in 0u8..=8,
+        byte in 0u8..=9,
         payload in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         let kind = Kind::from_byte(byte).unwrap();
