@@ -13,7 +13,6 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A kernel call that was refused: `<call>: <reason> (<ERRNO>); <hint>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::error_impl_error, reason = "said as linux::Error, beside container::Error")]
 pub struct Error {
     call: String,
     errno: Errno,
