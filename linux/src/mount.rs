@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use linux_raw_sys::general as raw_sys;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags,
@@ -199,9 +199,25 @@ impl Propagation {
 /// Puts a detached mount (or moves an attached one) onto an open file or directory.
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let (mount, target) = (mount.as_fd(), target.as_fd());
     fault::check("move_mount")
         .and_then(|()| rustix::mount::move_mount(mount, c"", target, c"", flags))
-        .during(|| "attach a mount")
+        .map_err(|errno| {
+            let error = Error::new("attach a mount", errno);
+            let is_dir = |fd| {
+                let stat = rustix::fs::fstat(fd).ok()?;
+                Some(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+            };
+            match errno {
+                Errno::INVAL if is_dir(mount) != is_dir(target) => {
+                    error.with_hint("a directory goes onto a directory, a file onto a file")
+                }
+                Errno::INVAL => {
+                    error.with_hint("the target must be in the caller's mount namespace")
+                }
+                _ => error,
+            }
+        })
 }
 
 /// Puts a detached mount under the one that is at `target`, which must be that mount's root: when

@@ -1,0 +1,112 @@
+//! Each wrapper against the kernel at hand, looked at by another program or through another file.
+//!
+//! A test runs in a process of its own that has one thread (fork needs that) and new mount,
+//! network and IPC namespaces, so whatever it mounts or leaves is gone when it ends. Without root
+//! every test is ignored, and says so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::exit,
+    clippy::print_stdout,
+    reason = "a test without the harness by which clippy would know it as one"
+)]
+
+mod block;
+mod fault;
+mod fork;
+mod fsids;
+mod mount;
+mod ns;
+mod process;
+mod root;
+mod seccomp;
+mod session;
+
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use linux::CloneFlags;
+use linux::mount::Propagation;
+
+/// What a test is called and does.
+type Case = (&'static str, fn());
+
+/// The cases of a file, by their functions' names.
+#[macro_export]
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[$crate::Case] =
+            &[$((concat!(module_path!(), "::", stringify!($name)), $name)),*];
+    };
+}
+
+/// Tells the child which case it is.
+const CASE: &str = "LINUX_KERNEL_TEST";
+
+fn main() -> ExitCode {
+    let cases: Vec<Case> = [
+        block::CASES,
+        fault::CASES,
+        fork::CASES,
+        fsids::CASES,
+        mount::CASES,
+        ns::CASES,
+        process::CASES,
+        root::CASES,
+        seccomp::CASES,
+        session::CASES,
+    ]
+    .concat();
+    if let Ok(wanted) = std::env::var(CASE) {
+        let (_, case) = cases.iter().find(|(name, _)| *name == wanted).expect("a known case");
+        isolate();
+        case();
+        return ExitCode::SUCCESS;
+    }
+    let trials = cases
+        .into_iter()
+        .map(|(name, _)| {
+            let shown = name.trim_start_matches("kernel::");
+            Trial::ignorable_test(shown, move || {
+                if rustix::process::geteuid().is_root() {
+                    run(name, &[]).map(|()| Completion::Completed)
+                } else {
+                    Ok(Completion::ignored_with("not root"))
+                }
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn isolate() {
+    linux::ns::unshare(CloneFlags::NEWNS | CloneFlags::NEWNET | CloneFlags::NEWIPC).unwrap();
+    linux::mount::set_propagation("/", Propagation::Slave, true).unwrap();
+    linux::mount::attach(tmpfs(), std::fs::File::open("/mnt").unwrap()).unwrap();
+}
+
+/// A detached tmpfs.
+pub(crate) fn tmpfs() -> std::os::fd::OwnedFd {
+    linux::mount::new_filesystem("tmpfs", None, &[], &linux::mount::Attributes::default()).unwrap()
+}
+
+/// Runs a case, the one that is running or another, in a process of its own.
+pub(crate) fn run(name: &str, env: &[(&str, &str)]) -> Result<(), Failed> {
+    let output = Command::new("/proc/self/exe")
+        .env(CASE, name)
+        .envs(env.iter().copied())
+        .output()
+        .map_err(|error| format!("start: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stdout, output.stderr].concat();
+    Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&text)).into())
+}
+
+/// What another program says.
+pub(crate) fn tell(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8(text).unwrap().trim_end().to_owned()
+}
