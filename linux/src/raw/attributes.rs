@@ -33,7 +33,7 @@ fn done(answer: libc::c_long) -> Done {
 
 pub(crate) fn sched_setattr(pid: Option<Pid>, scheduling: &Scheduling) -> Done {
     fault::check("sched_setattr")?;
-    let attr = SchedAttr {
+    let mut attr = SchedAttr {
         size: 48,
         policy: scheduling.policy,
         flags: scheduling.flags,
@@ -43,11 +43,10 @@ pub(crate) fn sched_setattr(pid: Option<Pid>, scheduling: &Scheduling) -> Done {
         deadline: scheduling.deadline_ns,
         period: scheduling.period_ns,
     };
-    // SAFETY: sched_setattr(2) reads `size` bytes of the structure, all of it ours and
-    // initialised; should the kernel want to tell its own size it writes the first member, which
-    // is why the local is handed over as a plain pointer to memory nobody else sees.
+    // SAFETY: sched_setattr(2) reads `size` bytes of a local that outlives the call, and with E2BIG
+    // writes its own size into the first member, for which the pointer is a mutable one.
     // JUSTIFICATION: neither rustix nor nix has sched_setattr.
-    done(unsafe { libc::syscall(libc::SYS_sched_setattr, number(pid), &raw const attr, 0) })
+    done(unsafe { libc::syscall(libc::SYS_sched_setattr, number(pid), &raw mut attr, 0) })
 }
 
 pub(crate) fn ioprio_set(pid: Option<Pid>, class: u32, level: u8) -> Done {
@@ -69,7 +68,8 @@ pub(crate) fn personality(domain: u32) -> Done {
 
 pub(crate) fn set_mempolicy(mode: u32, nodes: &[u32]) -> Done {
     const BITS: u32 = libc::c_ulong::BITS;
-    const WORDS: usize = 1024 / BITS as usize;
+    const NODES: u32 = 1024;
+    const WORDS: usize = (NODES / BITS) as usize;
     fault::check("set_mempolicy")?;
     let mut mask: [libc::c_ulong; WORDS] = [0; WORDS];
     for node in nodes {
@@ -80,7 +80,7 @@ pub(crate) fn set_mempolicy(mode: u32, nodes: &[u32]) -> Done {
     let (mask, bits) = if nodes.is_empty() {
         (std::ptr::null(), 0)
     } else {
-        (mask.as_ptr(), libc::c_ulong::from(WORDS as u32 * BITS) + 1)
+        (mask.as_ptr(), libc::c_ulong::from(NODES) + 1)
     };
     // SAFETY: set_mempolicy(2) reads a mask of `bits - 1` bits, which is the size of the array on
     // this stack, or nothing when the pointer is null.

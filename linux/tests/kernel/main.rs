@@ -7,7 +7,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::exit,
-    clippy::print_stdout,
     reason = "a test without the harness by which clippy would know it as one"
 )]
 
@@ -43,6 +42,9 @@ macro_rules! cases {
 /// Tells the child which case it is.
 const CASE: &str = "LINUX_KERNEL_TEST";
 
+/// The exit status of a case that could not be tried.
+const SKIPPED: i32 = 77;
+
 fn main() -> ExitCode {
     let cases: Vec<Case> = [
         block::CASES,
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
             let shown = name.trim_start_matches("kernel::");
             Trial::ignorable_test(shown, move || {
                 if rustix::process::geteuid().is_root() {
-                    run(name, &[]).map(|()| Completion::Completed)
+                    run(name, &[])
                 } else {
                     Ok(Completion::ignored_with("not root"))
                 }
@@ -91,17 +93,25 @@ pub(crate) fn tmpfs() -> std::os::fd::OwnedFd {
 }
 
 /// Runs a case, the one that is running or another, in a process of its own.
-pub(crate) fn run(name: &str, env: &[(&str, &str)]) -> Result<(), Failed> {
+pub(crate) fn run(name: &str, env: &[(&str, &str)]) -> Result<Completion, Failed> {
     let output = Command::new("/proc/self/exe")
         .env(CASE, name)
         .envs(env.iter().copied())
         .output()
         .map_err(|error| format!("start: {error}"))?;
-    if output.status.success() {
-        return Ok(());
-    }
     let text = [output.stdout, output.stderr].concat();
-    Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&text)).into())
+    let text = String::from_utf8_lossy(&text);
+    match output.status.code() {
+        Some(0) => Ok(Completion::Completed),
+        Some(SKIPPED) => Ok(Completion::ignored_with(text)),
+        _ => Err(format!("{}\n{text}", output.status).into()),
+    }
+}
+
+/// Ends the running case: this machine lacks something.
+pub(crate) fn skip(reason: &str) -> ! {
+    std::io::Write::write_all(&mut std::io::stderr(), reason.as_bytes()).unwrap();
+    std::process::exit(SKIPPED);
 }
 
 /// What another program says.

@@ -6,18 +6,14 @@ use linux::{CloneFlags, Errno, Forked};
 
 crate::cases![a_filter_refuses_a_call, a_listener_is_answered, bytes_become_a_program, refusals];
 
-const fn op(code: u32, k: u32) -> Instruction {
-    Instruction { code: code as u16, jt: 0, jf: 0, k }
+fn op(code: u32, k: u32) -> Instruction {
+    Instruction { code: u16::try_from(code).unwrap(), jt: 0, jf: 0, k }
 }
 
 /// Loads the call number; `number` answers `action`, all others are allowed.
 fn filter(number: i64, action: u32) -> Vec<Instruction> {
-    let equal = Instruction {
-        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-        jt: 0,
-        jf: 1,
-        k: u32::try_from(number).unwrap(),
-    };
+    let mut equal = op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, u32::try_from(number).unwrap());
+    equal.jf = 1;
     vec![
         op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
         equal,
