@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sched::CloneFlags;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
 
 use crate::command::Call;
@@ -103,6 +103,14 @@ impl World {
         let options = std::ffi::CString::new(options)?;
         mount(fstype, target, fstype, MountFlags::empty(), Some(options.as_c_str()))
             .with_context(|| format!("mount {fstype} on {} ({options:?})", target.display()))?;
+        self.own_mounts.borrow_mut().push(target.to_owned());
+        Ok(())
+    }
+
+    /// Binds `source` over `target`, seen by this world alone; taken away with it.
+    pub fn bind(&self, source: &Path, target: &Path) -> Result<()> {
+        mount_bind(source, target)
+            .with_context(|| format!("bind {} on {}", source.display(), target.display()))?;
         self.own_mounts.borrow_mut().push(target.to_owned());
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod cache;
 mod demo;
 mod packages;
@@ -39,6 +40,10 @@ enum Task {
     ///
     /// The guest is a Debian with systemd as init and the unified cgroup hierarchy alone. Needs root.
     Vm(vm::Args),
+    /// Measure, beside crun and runc
+    ///
+    /// Writes docs/perf/DATE-HOST/. Needs root, and the peers unless told to do without one.
+    Bench(bench::Args),
     /// Check the rules of this repository that no compiler checks
     Tidy,
 }
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Tidy => tidy::run(),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,158 @@
+//! Those who are compared: our engine, our runtime, other OCI runtimes.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use tests::{Call, World, leaks, processes};
+
+use crate::bundle;
+
+/// One way to run containers. Every call it returns is one command line, start to end.
+pub(crate) trait Peer: Send {
+    /// Looks whether it is there, and makes its world ready.
+    fn prepare(&mut self, world: &World) -> Result<()>;
+    /// Runs `args` in a container of that id and removes it; the call ends when all is gone.
+    fn run(&self, world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<Call>;
+    /// Starts systemd in a container; the call ends when pid 1 runs.
+    fn boot(&self, world: &World, id: &str, rootfs: &Path) -> Result<Call>;
+    fn exec(&self, world: &World, id: &str, args: &[&str]) -> Call;
+    /// Pid 1 as this side sees it.
+    fn pid(&self, world: &World, id: &str) -> Result<u32>;
+    /// Asks systemd to shut down; `true`: the call itself waits until all is gone.
+    fn stop(&self, world: &World, id: &str) -> (Call, bool);
+    fn remove(&self, world: &World, id: &str) -> Call;
+    /// KiB of its supervisor (PSS, private) and its threads, if it has one.
+    fn supervisor(&self, _: &World) -> Result<Option<[f64; 3]>> {
+        Ok(None)
+    }
+}
+
+/// An OCI runtime command line.
+pub(crate) struct Oci {
+    program: &'static str,
+    is_ours: bool,
+}
+
+impl Oci {
+    pub(crate) fn ours() -> Self {
+        Self { program: "isula-runtime", is_ours: true }
+    }
+
+    pub(crate) fn foreign(program: &'static str) -> Self {
+        Self { program, is_ours: false }
+    }
+
+    fn call(&self, world: &World, verb: &str) -> Call {
+        let call = match self.is_ours {
+            true => world.program(self.program),
+            false => world.tool(self.program),
+        };
+        call.arg("--root").arg(world.path("oci")).arg(verb)
+    }
+}
+
+impl Peer for Oci {
+    fn prepare(&mut self, world: &World) -> Result<()> {
+        let call = match self.is_ours {
+            true => world.program(self.program),
+            false => world.tool(self.program),
+        };
+        call.arg("--version").ok()?;
+        if self.program != "crun" {
+            return Ok(());
+        }
+        // crun 1.8 refuses hybrid hosts whose cgroup2 has controllers; in this namespace alone it
+        // finds none.
+        let empty = world.path("no-controllers");
+        std::fs::write(&empty, "")?;
+        let unified = leaks::hierarchies();
+        let is_hybrid = !tests::need::mounted("cgroup").is_empty();
+        for file in unified.iter().map(|dir| dir.join("cgroup.controllers")) {
+            if is_hybrid && file.exists() {
+                world.bind(&empty, &file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<Call> {
+        let bundle = bundle::write(world, id, rootfs, args)?;
+        Ok(self.call(world, "run").arg("--bundle").arg(bundle).arg(id))
+    }
+
+    fn boot(&self, world: &World, id: &str, rootfs: &Path) -> Result<Call> {
+        let bundle = bundle::write(world, id, rootfs, &["/sbin/init"])?;
+        Ok(self.call(world, "run").arg("--detach").arg("--bundle").arg(bundle).arg(id))
+    }
+
+    fn exec(&self, world: &World, id: &str, args: &[&str]) -> Call {
+        self.call(world, "exec").arg(id).args(args)
+    }
+
+    fn pid(&self, world: &World, id: &str) -> Result<u32> {
+        let output = self.call(world, "state").arg(id).ok()?;
+        let state: serde_json::Value = serde_json::from_str(&output.stdout)?;
+        let pid = state["pid"].as_u64().with_context(|| format!("a pid in\n{output}"))?;
+        Ok(u32::try_from(pid)?)
+    }
+
+    fn stop(&self, world: &World, id: &str) -> (Call, bool) {
+        // 37 is SIGRTMIN+3: systemd halts.
+        (self.call(world, "kill").arg(id).arg("37"), false)
+    }
+
+    fn remove(&self, world: &World, id: &str) -> Call {
+        self.call(world, "delete").arg("--force").arg(id)
+    }
+}
+
+/// The engine: supervised, with logs.
+pub(crate) struct Isula;
+
+impl Peer for Isula {
+    fn prepare(&mut self, world: &World) -> Result<()> {
+        world.isula(["version"]).ok().map(drop)
+    }
+
+    fn run(&self, world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<Call> {
+        Ok(world.isula_with("run", &["--rm", "--name", id], rootfs, args))
+    }
+
+    fn boot(&self, world: &World, id: &str, rootfs: &Path) -> Result<Call> {
+        let options = ["-d", "--system-container", "--name", id];
+        Ok(world.isula_with("run", &options, rootfs, &["/sbin/init"]))
+    }
+
+    fn exec(&self, world: &World, id: &str, args: &[&str]) -> Call {
+        world.isula(["exec", id]).args(args)
+    }
+
+    fn pid(&self, world: &World, id: &str) -> Result<u32> {
+        let output = world.isula(["inspect", "--format", "{{json .State.Pid}}", id]).ok()?;
+        output.line().parse().with_context(|| format!("a pid in\n{output}"))
+    }
+
+    fn stop(&self, world: &World, id: &str) -> (Call, bool) {
+        (world.isula(["stop", id]), true)
+    }
+
+    fn remove(&self, world: &World, id: &str) -> Call {
+        world.isula(["rm", "-f", id])
+    }
+
+    fn supervisor(&self, world: &World) -> Result<Option<[f64; 3]>> {
+        let found = processes::of(world.name());
+        let is_shim = |process: &&processes::Process| process.argv[0].ends_with("isula-shim");
+        let shims: Vec<_> = found.iter().filter(is_shim).collect();
+        ensure!(shims.len() == 1, "one shim, not {}", shims.len());
+        let pid = shims[0].pid;
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let field = |name: &str| {
+            let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0)
+        };
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
+        let private = field("Private_Clean:") + field("Private_Dirty:");
+        Ok(Some([field("Pss:"), private, f64::from(u32::try_from(threads)?)]))
+    }
+}
