@@ -32,6 +32,12 @@ impl Cgroup {
         let places = layout.hierarchies().iter().map(place).collect::<Result<_>>()?;
         Ok(Self { places, made: made.keep(), payload: None })
     }
+
+    /// Takes back what [`Cgroup::create`] made, parents included, and nothing else; for a cgroup
+    /// that no process has been in.
+    pub fn discard(self) {
+        drop(Made(self.made));
+    }
 }
 
 /// Directories made so far; removed again, children first, unless kept.

@@ -101,6 +101,30 @@ impl Cgroup {
         Ok(Self { places, made: Vec::new(), payload: None })
     }
 
+    /// The cgroup called `path` below this one, in the hierarchies where there is one, and that of
+    /// `elsewhere` in the others.
+    pub fn below(&self, path: &CgroupPath, elsewhere: Self) -> Result<Self> {
+        let mut found = false;
+        let mut places = elsewhere.places;
+        for place in &mut places {
+            let same = |outer: &&Place| outer.hierarchy == place.hierarchy;
+            let Some(outer) = self.places.iter().find(same) else { continue };
+            let top = match place.hierarchy.version {
+                Version::V1 => &outer.dir,
+                Version::V2 => self.payload.as_ref().unwrap_or(&outer.dir),
+            };
+            let dir = top.join(path);
+            if dir.is_dir() {
+                place.dir = dir;
+                found = true;
+            }
+        }
+        match found {
+            true => Ok(Self { places, made: Vec::new(), payload: None }),
+            false => Err(Error::new(format!("open cgroup {path} in the cgroup"), Errno::NOENT)),
+        }
+    }
+
     /// The directory in the hierarchy that carries `controller` (`name=systemd` for that one).
     pub fn controller_dir(&self, controller: &str) -> Option<&Path> {
         self.place_with(controller).map(|place| place.dir.as_path())
