@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use crate::{Error, Result};
 
@@ -36,7 +36,7 @@ pub(crate) fn check(spec: &Spec) -> Result<()> {
     ids(linux)?;
     paths(linux)?;
     unsupported(linux)?;
-    linux.resources().as_ref().map_or(Ok(()), resources)
+    Ok(())
 }
 
 /// Checks a process, of a configuration or of `exec`.
@@ -201,16 +201,6 @@ fn unsupported(linux: &Linux) -> Result<()> {
         return Err(refuse(
             "linux.intelRdt",
             "is not supported; put the container's cgroup into a resctrl group from outside",
-        ));
-    }
-    Ok(())
-}
-
-fn resources(resources: &LinuxResources) -> Result<()> {
-    if resources.rdma().as_ref().is_some_and(|rdma| !rdma.is_empty()) {
-        return Err(refuse(
-            "linux.resources.rdma",
-            "is not supported; write rdma.max with linux.resources.unified",
         ));
     }
     Ok(())
