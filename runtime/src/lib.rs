@@ -5,6 +5,7 @@
 //! that make a process: the child is a plain copy of it, and cgroups are joined without the
 //! kernel's grace period only by a thread group of one.
 
+mod cgroup;
 mod error;
 pub mod security;
 mod state;
