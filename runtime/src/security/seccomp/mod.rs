@@ -8,6 +8,7 @@ mod cache;
 mod compile;
 mod newer;
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -20,10 +21,15 @@ use crate::{Error, Result};
 const LONGEST: usize = 4096;
 
 /// A compiled filter, ready to load.
-#[derive(Debug)]
 pub(crate) struct Filter {
     program: Vec<Instruction>,
     flags: FilterFlags,
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Filter({} instructions, {:?})", self.program.len(), self.flags)
+    }
 }
 
 impl Filter {

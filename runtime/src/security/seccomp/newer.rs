@@ -83,6 +83,9 @@ pub(super) struct Prologue {
 impl Prologue {
     /// The instructions to put before a program for `architectures`.
     pub(super) fn program(&self, architectures: &[ScmpArch]) -> Vec<u8> {
+        if self.answers.is_empty() && !self.unknown_is_nosys {
+            return Vec::new();
+        }
         let mut program = vec![load(OFFSET_ARCH)];
         for &arch in architectures {
             let (Some(token), Some(highest)) = (token(arch), self.highest(arch)) else { continue };
@@ -107,9 +110,6 @@ impl Prologue {
             if *instruction == u64::MAX {
                 *instruction = skip(end - at - 1);
             }
-        }
-        if end == 1 {
-            return Vec::new();
         }
         program.iter().flat_map(|instruction| instruction.to_ne_bytes()).collect()
     }
