@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ContainerId, ContainerName};
@@ -15,7 +16,7 @@ use crate::id::{ContainerId, ContainerName};
 pub const VERSION: u32 = 1;
 
 /// The file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Version of this format.
     pub version: u32,
@@ -73,8 +74,11 @@ pub struct Config {
     pub stop_signal: Option<String>,
     /// Where its output is kept.
     pub log: Log,
-    /// The hooks it was given.
+    /// The file its hooks were read from.
     pub hook_spec: Option<PathBuf>,
+    /// The hooks, as they were when it was made.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// Words for people.
     pub labels: BTreeMap<String, String>,
     /// Words for programs.
@@ -139,7 +143,7 @@ impl fmt::Display for UserRemap {
 }
 
 /// Limits; `None` is the kernel's own.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Resources {
     /// Relative weight.
@@ -234,6 +238,25 @@ pub struct Security {
     pub cap_drop: Vec<String>,
     /// The `--security-opt` words.
     pub options: Vec<String>,
+    /// Nothing it executes gains privileges.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    #[serde(default)]
+    pub seccomp: Seccomp,
+}
+
+/// Which system calls a container may make.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seccomp {
+    /// Those of the built-in profile.
+    #[default]
+    Default,
+    /// All.
+    Unconfined,
+    /// Those of this document, in docker's format, as it was when the container was made.
+    Profile(serde_json::Value),
 }
 
 /// A host path, or a tmpfs, inside.
