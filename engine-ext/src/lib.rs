@@ -1,9 +1,14 @@
-//! engine-ext
+//! isula: containers for people, without a daemon.
+//!
+//! `cli` is what is typed, `request` what was meant, `spec` the OCI document, `prepare` what the
+//! host has ready for it, `lifecycle` the order of things. `shim` supervises one container, and
+//! `attach` is the other end of its console.
 
 pub mod attach;
+pub mod cli;
+pub mod host;
+pub mod lifecycle;
+pub mod prepare;
+pub mod request;
 pub mod shim;
-pub mod spec {
-    //! The OCI configuration, built from what was asked.
-
-    pub mod seccomp;
-}
+pub mod spec;

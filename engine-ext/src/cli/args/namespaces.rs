@@ -1,0 +1,40 @@
+//! What it shares with the host or another container, and what it knows of the network.
+
+use clap::Args;
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct NamespaceArgs {
+    /// Use this network: none (default), host, container:NAME
+    #[arg(long, visible_alias = "network", value_name = "NETWORK")]
+    pub net: Option<String>,
+    /// Share process ids: host, container:NAME
+    #[arg(long, value_name = "NAMESPACE")]
+    pub pid: Option<String>,
+    /// Share IPC: host, container:NAME
+    #[arg(long, value_name = "NAMESPACE")]
+    pub ipc: Option<String>,
+    /// Share the host name: host, container:NAME
+    #[arg(long, value_name = "NAMESPACE")]
+    pub uts: Option<String>,
+    /// Share user ids: host
+    #[arg(long, value_name = "NAMESPACE")]
+    pub userns: Option<String>,
+    /// Share the view of cgroups: host; or have its own: private
+    #[arg(long, value_name = "NAMESPACE")]
+    pub cgroupns: Option<String>,
+    /// Add a line to /etc/hosts; repeatable
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub add_host: Vec<String>,
+    /// Ask this name server; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<String>,
+    /// Set an option of the resolver; repeatable
+    #[arg(long, visible_alias = "dns-option", value_name = "OPTION")]
+    pub dns_opt: Vec<String>,
+    /// Search names in this domain; repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+    /// Set a kernel setting of its namespaces; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub sysctl: Vec<String>,
+}

@@ -1,0 +1,70 @@
+//! What the host has ready for a container before the runtime makes it.
+//!
+//! [`before_start`] runs ahead of every start, restarts included, in the process that supervises:
+//! the tree is claimed first, then the document is made for the host as it is at that moment.
+
+pub mod env_file;
+mod facts;
+pub mod hook_spec;
+pub mod host_channel;
+mod network_files;
+mod rootfs;
+mod run_host;
+pub mod users;
+
+use anyhow::{Context, Result};
+use container::layout::bundle;
+use container::{Config, Container, Layout, Store};
+use linux::root::Root;
+
+pub use facts::{block_devices, check_cpus, gather};
+pub use rootfs::{Claim, check as check_rootfs};
+
+use crate::{host::Host, spec};
+
+/// What must be held while the container lives.
+#[derive(Debug)]
+pub struct Held {
+    _claim: Claim,
+}
+
+/// Makes everything ready. With the `held` of an earlier start the tree is still ours.
+pub fn before_start(
+    layout: &Layout,
+    container: &Container,
+    config: &Config,
+    held: Option<Held>,
+) -> Result<Held> {
+    let held = match held {
+        Some(held) => held,
+        None => Held { _claim: rootfs::claim(layout, config)? },
+    };
+    hook_spec::check(&config.hooks)?;
+    let root = Root::open(&config.rootfs)?;
+    let owner = rootfs::owner(&root)?;
+    let store = Store::new(layout.root(), layout.state());
+    let host = facts::gather(&store, container, config, &root)?;
+    write_spec(container, config, &host)?;
+    if let Some(channel) = &config.host_channel {
+        host_channel::mount(channel, config)?;
+    }
+    if config.system_container {
+        run_host::write(container, config)?;
+        network_files::fill_rootfs(&root, config, owner)?;
+        if let Some(path) = &config.process.env_target_file {
+            env_file::write(&root, path, &config.process.env, owner)?;
+        }
+    } else {
+        network_files::write_bundle(container, config)?;
+    }
+    Ok(held)
+}
+
+/// Writes the OCI document for the host as it is.
+pub fn write_spec(container: &Container, config: &Config, host: &Host) -> Result<()> {
+    let spec = spec::build(config, host)?;
+    let path = container.path(bundle::SPEC);
+    let text = serde_json::to_vec(&spec).with_context(|| format!("encode {}", path.display()))?;
+    // Not synced: it is made anew at every start.
+    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}

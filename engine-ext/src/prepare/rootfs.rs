@@ -1,0 +1,92 @@
+//! The external rootfs: a directory of the host that one living container has to itself.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use container::{Config, ContainerId, Layout, Store};
+use linux::root::Root;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+/// A tree that nobody else may start a container on while this lives.
+#[derive(Debug)]
+pub struct Claim {
+    _lock: File,
+}
+
+/// Answers why `path` cannot be a rootfs.
+pub fn check(path: &Path) -> Result<()> {
+    let metadata = std::fs::metadata(path);
+    let metadata =
+        metadata.with_context(|| format!("Failed to get rootfs '{}'", path.display()))?;
+    ensure!(
+        metadata.is_dir(),
+        "rootfs {} is not a directory; mount it and give the mount point",
+        path.display()
+    );
+    Ok(())
+}
+
+/// Who owns the tree: what is written into it is theirs.
+pub(super) fn owner(root: &Root) -> Result<(u32, u32)> {
+    let stat = root.stat("/")?;
+    Ok((stat.st_uid, stat.st_gid))
+}
+
+/// Takes the tree, identified by device and inode: however it is spelled, it is one. Containers
+/// that cannot write to it may share it.
+pub(super) fn claim(layout: &Layout, config: &Config) -> Result<Claim> {
+    check(&config.rootfs)?;
+    let stat = rustix::fs::stat(&config.rootfs)
+        .with_context(|| format!("stat {}", config.rootfs.display()))?;
+    let directory = layout.rootfs_locks();
+    std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    let path = directory.join(format!("{:x}-{}", stat.st_dev, stat.st_ino));
+    let operation = match config.read_only {
+        true => FlockOperation::NonBlockingLockShared,
+        false => FlockOperation::NonBlockingLockExclusive,
+    };
+    let mut file = open(&path)?;
+    match rustix::fs::flock(&file, operation) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => bail!(refusal(layout, config, &mut file)),
+        Err(errno) => return Err(errno).with_context(|| format!("lock {}", path.display())),
+    }
+    // Its text is for the refusal of others only; the lock is what counts.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", config.id))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(Claim { _lock: file })
+}
+
+fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600))
+        .with_context(|| format!("open {}", path.display()))?;
+    Ok(File::from(fd))
+}
+
+fn refusal(layout: &Layout, config: &Config, file: &mut File) -> String {
+    let mut text = String::new();
+    // A holder that has not written yet stays unnamed.
+    let _ = file.read_to_string(&mut text);
+    let rootfs = config.rootfs.display();
+    let Ok(id) = text.parse::<ContainerId>() else {
+        return format!("rootfs {rootfs} is in use by another container; stop it first");
+    };
+    let store = Store::new(layout.root(), layout.state());
+    let named = store.get(&id).and_then(|container| container.config()).map(|config| config.name);
+    let short = id.short();
+    match named {
+        Ok(name) if name.as_str() != id.as_str() => format!(
+            "rootfs {rootfs} is in use by container {name} ({short}); stop it first: isula stop \
+             {name}"
+        ),
+        _ => format!(
+            "rootfs {rootfs} is in use by container {short}; stop it first: isula stop {short}"
+        ),
+    }
+}

@@ -1,0 +1,237 @@
+//! `-v`, `--mount`, `--tmpfs`, `--host-channel`, `--device`: what is attached where.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use container::config::{HostChannel, Mount, MountKind};
+
+use super::Findings;
+use super::size::bytes;
+use crate::cli::args::StorageArgs;
+
+const PROPAGATIONS: &[&str] = &["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+
+/// All attached filesystems. Two on one destination are an error, whichever options said so.
+pub fn parse(
+    args: &StorageArgs,
+    channel: Option<&HostChannel>,
+    found: &mut Findings,
+) -> Vec<Mount> {
+    let mut mounts = found.each(&args.volume, |text| volume(text));
+    mounts.extend(found.each(&args.mount, |text| mount(text)));
+    mounts.extend(found.each(&args.tmpfs, |text| tmpfs(text)));
+    let mut taken: Vec<&Path> = channel.iter().map(|c| c.container_path.as_path()).collect();
+    for mount in &mounts {
+        if taken.contains(&mount.destination.as_path()) {
+            let destination = mount.destination.display();
+            found.note(Err(anyhow::anyhow!("Duplicate mount point: {destination}")));
+        }
+        taken.push(&mount.destination);
+    }
+    mounts
+}
+
+/// `HOST:CONTAINER[:MODE,...]`.
+fn volume(text: &str) -> Result<Mount> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, destination, mode) = match parts[..] {
+        [source, destination] => (source, destination, ""),
+        [source, destination, mode] => (source, destination, mode),
+        [_] => bail!(
+            "Invalid volume specification '{text}'; anonymous volumes are not supported: write \
+             HOST:CONTAINER"
+        ),
+        _ => bail!("Invalid volume specification '{text}'; write HOST:CONTAINER[:MODE]"),
+    };
+    ensure!(
+        source.starts_with('/'),
+        "Invalid volume specification '{text}': host path {source:?} is not absolute; named \
+         volumes are not supported"
+    );
+    let words = mode.split(',').filter(|word| !word.is_empty());
+    bind(source, destination, words, text)
+}
+
+fn bind<'a>(
+    source: &str,
+    destination: &str,
+    words: impl Iterator<Item = &'a str>,
+    text: &str,
+) -> Result<Mount> {
+    let mut access = "rw";
+    let mut propagation = "rprivate";
+    let mut recursive = "rbind";
+    for word in words {
+        match word {
+            "rw" | "ro" => access = word,
+            "bind" | "rbind" => recursive = word,
+            "z" | "Z" => bail!(
+                "mount '{text}': relabelling ({word}) is not supported; label {source} yourself: \
+                 chcon -R"
+            ),
+            "nocopy" => {}
+            word if PROPAGATIONS.contains(&word) => propagation = word,
+            word => bail!("mount '{text}': unknown mode {word:?}; use rw, ro or a propagation"),
+        }
+    }
+    let options = [recursive, propagation, access];
+    Ok(Mount {
+        kind: MountKind::Bind,
+        source: clean(source)?,
+        destination: target(destination, text)?,
+        options: options.map(str::to_owned).into(),
+    })
+}
+
+/// `type=bind,src=...,dst=...,readonly,bind-propagation=rslave`.
+fn mount(text: &str) -> Result<Mount> {
+    let (mut kind, mut source, mut destination) = ("bind", None, None);
+    let mut words = vec![];
+    let mut parameters = vec![];
+    for field in text.split(',') {
+        let (key, value) = field.split_once('=').map_or((field, None), |(k, v)| (k, Some(v)));
+        match (key, value) {
+            ("type", Some(value)) => kind = value,
+            ("src" | "source", Some(value)) => source = Some(value),
+            ("dst" | "destination" | "target", Some(value)) => destination = Some(value),
+            ("ro" | "readonly", None | Some("true" | "1")) => words.push("ro"),
+            ("ro" | "readonly", Some("false" | "0")) => words.push("rw"),
+            ("bind-propagation", Some(value)) => words.push(value),
+            ("tmpfs-size", Some(value)) => parameters.push(format!("size={}", bytes(value)?)),
+            ("tmpfs-mode", Some(value)) => parameters.push(format!("mode={value}")),
+            _ => bail!("Invalid mount specification '{text}': {field:?} is not understood"),
+        }
+    }
+    let Some(destination) = destination else {
+        bail!("Invalid mount specification '{text}': no destination; add dst=PATH");
+    };
+    match (kind, source) {
+        ("bind", Some(source)) => {
+            ensure!(parameters.is_empty(), "mount '{text}': tmpfs options are for type=tmpfs");
+            ensure!(
+                source.starts_with('/'),
+                "Invalid mount specification '{text}': source {source:?} is not absolute"
+            );
+            bind(source, destination, words.into_iter(), text)
+        }
+        ("bind", None) => bail!("Invalid mount specification '{text}': no source; add src=PATH"),
+        ("tmpfs", None) => {
+            parameters.extend(words.into_iter().map(str::to_owned));
+            memory(destination, parameters, text)
+        }
+        ("tmpfs", Some(_)) => bail!("mount '{text}': a tmpfs has no source; drop src="),
+        ("squashfs" | "volume", _) => {
+            bail!("mount '{text}': type={kind} is not supported; use type=bind or type=tmpfs")
+        }
+        _ => bail!("Invalid mount specification '{text}': type {kind:?}; use bind or tmpfs"),
+    }
+}
+
+/// `CONTAINER[:OPTIONS]`.
+fn tmpfs(text: &str) -> Result<Mount> {
+    let (destination, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut parameters = vec![];
+    for word in options.split(',').filter(|word| !word.is_empty()) {
+        match word.split_once('=') {
+            Some(("size", size)) => parameters.push(format!("size={}", bytes(size)?)),
+            Some(("mode" | "uid" | "gid" | "nr_inodes", _)) => parameters.push(word.to_owned()),
+            None if TMPFS_FLAGS.contains(&word) => parameters.push(word.to_owned()),
+            _ => bail!("tmpfs '{text}': option {word:?} is not understood"),
+        }
+    }
+    memory(destination, parameters, text)
+}
+
+const TMPFS_FLAGS: &[&str] =
+    &["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "relatime"];
+
+fn memory(destination: &str, parameters: Vec<String>, text: &str) -> Result<Mount> {
+    let mut options: Vec<String> = vec![];
+    for (flag, opposite) in [("nosuid", "suid"), ("nodev", "dev"), ("noexec", "exec")] {
+        if !parameters.iter().any(|word| word == opposite || word == flag) {
+            options.push(flag.to_owned());
+        }
+    }
+    options.extend(parameters);
+    let destination = target(destination, text)?;
+    Ok(Mount { kind: MountKind::Tmpfs, source: PathBuf::new(), destination, options })
+}
+
+/// Where something is attached: absolute, and not the root itself.
+fn target(path: &str, text: &str) -> Result<PathBuf> {
+    ensure!(path.starts_with('/'), "mount '{text}': container path {path:?} is not absolute");
+    let path = clean(path)?;
+    ensure!(path != Path::new("/"), "mount '{text}': nothing can be mounted on the root");
+    Ok(path)
+}
+
+/// An absolute path without `.` and double slashes. `..` is refused: what it means depends on
+/// links that only the kernel can follow.
+pub fn clean(path: &str) -> Result<PathBuf> {
+    let path = Path::new(path);
+    ensure!(path.is_absolute(), "path {} is not absolute", path.display());
+    ensure!(
+        !path.components().any(|part| part == Component::ParentDir),
+        "path {} contains \"..\"; write it without",
+        path.display()
+    );
+    Ok(path.components().collect())
+}
+
+const CHANNEL_DEFAULT: u64 = 64 << 20;
+const CHANNEL_MIN: u64 = 4096;
+
+/// `HOST:CONTAINER:MODE:SIZE`; the last two may be empty.
+pub fn host_channel(text: &str) -> Result<HostChannel> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [host, inside, mode, size] = parts[..] else { bail!("Bad host channel format: {text}") };
+    ensure!(host.starts_with('/'), "Host channel host path should be absolute: {host}");
+    ensure!(inside.starts_with('/'), "Host channel container path should be absolute: {inside}");
+    let read_only = match mode {
+        "" | "rw" => false,
+        "ro" => true,
+        _ => bail!("Invalid mount mode for host channel: {mode}; use rw or ro"),
+    };
+    let size = match size {
+        "" => CHANNEL_DEFAULT,
+        size => match bytes(size) {
+            Ok(size) => size,
+            Err(_) => bail!("Invalid size limit for host channel: {size}"),
+        },
+    };
+    ensure!(size >= CHANNEL_MIN, "Invalid size, larger than 4KB is allowed");
+    let (host_path, container_path) = (clean(host)?, target(inside, text)?);
+    ensure!(host_path != Path::new("/"), "host channel '{text}': / cannot be a channel");
+    Ok(HostChannel { host_path, container_path, read_only, size })
+}
+
+/// One `--device`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceMapping {
+    pub host_path: PathBuf,
+    pub container_path: PathBuf,
+    pub access: String,
+}
+
+/// `HOST[:CONTAINER][:rwm]`.
+pub fn device(text: &str) -> Result<DeviceMapping> {
+    let invalid =
+        || anyhow::anyhow!("Invalid device mapping '{text}'; write HOST[:CONTAINER][:rwm]");
+    let is_access = |text: &str| {
+        (1..=3).contains(&text.len()) && text.chars().all(|letter| "rwm".contains(letter))
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let (host, inside, access) = match parts[..] {
+        [host] => (host, host, "rwm"),
+        [host, access] if is_access(access) => (host, host, access),
+        [host, inside] => (host, inside, "rwm"),
+        [host, inside, access] if is_access(access) => (host, inside, access),
+        _ => return Err(invalid()),
+    };
+    ensure!(host.starts_with('/') && inside.starts_with('/'), invalid());
+    Ok(DeviceMapping {
+        host_path: clean(host)?,
+        container_path: clean(inside)?,
+        access: access.to_owned(),
+    })
+}

@@ -1,0 +1,47 @@
+//! Options that are known and not done, refused by name.
+
+use anyhow::{Result, bail};
+
+use crate::cli::args::ContainerArgs;
+
+/// The first of them that was given.
+pub(super) fn check(args: &ContainerArgs) -> Result<()> {
+    let options = &args.unsupported;
+    let health = &args.health;
+    let health_wanted = [
+        ("--health-cmd", health.health_cmd.is_some()),
+        ("--health-interval", health.health_interval.is_some()),
+        ("--health-timeout", health.health_timeout.is_some()),
+        ("--health-start-period", health.health_start_period.is_some()),
+        ("--health-retries", health.health_retries.is_some()),
+        ("--health-exit-on-unhealthy", health.health_exit_on_unhealthy),
+    ];
+    for (name, given) in health_wanted {
+        if given {
+            bail!("{name} is not supported yet; check from outside with isula exec");
+        }
+    }
+    let runtime = args.identity.runtime.as_deref();
+    if let Some(runtime) = runtime.filter(|name| !matches!(*name, "isula" | "isula-runtime")) {
+        bail!("--runtime {runtime} is not supported yet; leave it out to use isula's own");
+    }
+    let by_directory = "the rootfs is a directory of the host; limit it there";
+    let by_tools = "give the container links with isulad-tools add-nic";
+    let refused = [
+        ("--storage-opt", !options.storage_opt.is_empty(), by_directory),
+        ("--volumes-from", !options.volumes_from.is_empty(), "name each path with --volume"),
+        ("--pull", options.pull.is_some(), "there are no images; use --external-rootfs"),
+        ("--expose", !options.expose.is_empty(), by_tools),
+        ("--publish", !options.publish.is_empty(), by_tools),
+        ("--publish-all", options.publish_all, by_tools),
+        ("--ip", options.ip.is_some(), by_tools),
+        ("--mac-address", options.mac_address.is_some(), by_tools),
+        ("--no-pivot", options.no_pivot, "run from a root that is not a ramdisk"),
+    ];
+    for (name, given, instead) in refused {
+        if given {
+            bail!("{name} is not supported yet; {instead}");
+        }
+    }
+    Ok(())
+}
