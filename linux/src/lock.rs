@@ -17,7 +17,15 @@ use crate::{Context, Errno, Error, Result, file};
 /// Held until dropped, or until the process and every child that inherited it are gone.
 #[derive(Debug)]
 pub struct Lock {
-    _file: OwnedFd,
+    file: OwnedFd,
+}
+
+impl Drop for Lock {
+    /// A child that was forked meanwhile shares the open file, and with it the lock: closing our
+    /// descriptor alone would leave it locked (flock(2)).
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -27,7 +35,7 @@ impl Lock {
         let file = open(path)?;
         rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))
             .during(|| format!("lock {}", path.display()))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// Does not wait: `None` when somebody has it.
@@ -68,7 +76,7 @@ impl Lock {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {
                 let file = file.try_clone().during(|| format!("lock {}", path.display()))?;
-                Ok(Some(Self { _file: file }))
+                Ok(Some(Self { file }))
             }
             Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
             Err(errno) => Err(errno).during(|| format!("lock {}", path.display())),
