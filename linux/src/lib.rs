@@ -12,6 +12,7 @@ pub mod device;
 pub mod error;
 pub mod exec;
 pub mod fault;
+pub mod fd;
 pub mod file;
 pub mod lock;
 pub mod mount;

@@ -227,6 +227,12 @@ impl fmt::Display for ExitStatus {
     }
 }
 
+/// Ends the calling process at once: no exit handler, no buffer flushed. For a forked copy, whose
+/// handlers and buffers are its parent's.
+pub fn exit_now(code: i32) -> ! {
+    raw::process::exit_now(code)
+}
+
 /// When `pid` began, in clock ticks since boot: with the pid, the name of one process for ever.
 pub fn start_time(pid: Pid) -> Result<u64> {
     let path = format!("/proc/{pid}/stat");

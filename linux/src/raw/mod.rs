@@ -3,6 +3,7 @@
 //! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no
 //! wrapper.
 //! `descriptor`: dup3 onto a number whose owner is out of reach.
+//! `fd`, `process`: descriptors by number, and the end of a forked process without ceremony.
 //! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
 //! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
 //! `socket`: SO_PEERCRED, whose pid may be 0 where rustix's type must not be.
@@ -13,9 +14,11 @@ pub(crate) mod attributes;
 pub mod bpf;
 pub mod clone3;
 pub(crate) mod descriptor;
+pub(crate) mod fd;
 pub mod ioctl;
 pub mod keyctl;
 pub(crate) mod mount_setattr;
+pub(crate) mod process;
 pub mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod socket;
