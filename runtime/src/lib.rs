@@ -5,16 +5,34 @@
 //! that make a process: the child is a plain copy of it, and cgroups are joined without the
 //! kernel's grace period only by a thread group of one.
 
+mod bundle;
 mod cgroup;
+mod child;
+mod console;
+mod create;
+mod delete;
 mod error;
+pub mod exe;
+mod handshake;
+mod hooks;
+mod idmap;
+mod kill;
+mod loopback;
+mod namespaces;
+mod program;
+mod rootfs;
 pub mod security;
+mod start;
 mod state;
+mod stdio;
 mod validate;
 
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
+pub use bundle::Bundle;
+pub use create::Created;
 pub use error::{Error, Result};
 pub use state::{Saved, State, Status};
 

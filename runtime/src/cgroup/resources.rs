@@ -138,13 +138,14 @@ fn block(given: &LinuxBlockIo) -> Result<Block> {
             leaf_weight: weight(entry.leaf_weight()),
         });
     }
-    let mut throttle = |member: &str, kind, list: &Option<Vec<LinuxThrottleDevice>>| {
-        for entry in list.iter().flatten() {
-            let device = device(member, entry.major(), entry.minor())?;
-            block.throttles.push(Throttle { device, kind, rate: entry.rate() });
-        }
-        Ok(())
-    };
+    let mut throttle =
+        |member: &str, kind, list: &Option<Vec<LinuxThrottleDevice>>| -> Result<()> {
+            for entry in list.iter().flatten() {
+                let device = device(member, entry.major(), entry.minor())?;
+                block.throttles.push(Throttle { device, kind, rate: entry.rate() });
+            }
+            Ok(())
+        };
     let read_bps = given.throttle_read_bps_device();
     throttle("blockIO.throttleReadBpsDevice", ThrottleKind::ReadBytes, read_bps)?;
     let write_bps = given.throttle_write_bps_device();

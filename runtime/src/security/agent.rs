@@ -79,6 +79,10 @@ fn asks_about_sending(profile: &LinuxSeccomp) -> bool {
 }
 
 impl Agent {
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Hands `listener` over, from the filtered process. `procfs` is the host's: its `self` says
     /// the caller's pid as the host counts.
     pub(super) fn send(&self, listener: OwnedFd, procfs: BorrowedFd<'_>) -> linux::Result<()> {

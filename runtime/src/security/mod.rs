@@ -15,7 +15,7 @@ mod rlimit;
 mod seccomp;
 pub mod user;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use linux::Context as _;
@@ -250,6 +250,12 @@ impl Security {
                 .map_err(|error| step("apply process.ioPriority", error))?;
         }
         Ok(())
+    }
+
+    /// Descriptors that [`Security::apply`] still needs.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let agent = self.agent.as_ref().map(Agent::descriptor);
+        self.procfs.as_ref().map(|procfs| procfs.as_fd()).into_iter().chain(agent)
     }
 
     /// The CPUs a process of `exec` runs on.

@@ -1,0 +1,410 @@
+//! From a bundle to a created container: the steps, each with its undo.
+//!
+//! The order is that of the privileges. What needs the host's is opened and prepared first, then
+//! one `clone3` makes init in all its namespaces and its v2 cgroup, and the child builds the
+//! container around itself (`child`). Whatever fails on the way is undone: a killed child takes its
+//! namespaces and mounts with it, the cgroup and the state directory are removed.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use linux::cgroup::Layout;
+use linux::error::Context as _;
+use linux::ns::{self, Kind, Namespace};
+use linux::process::{Pid, PidFd};
+use linux::signal::Signal;
+use linux::{CloneFlags, Forked, Undo};
+use oci_spec::runtime::{Linux, Process, Spec};
+use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::bundle::Bundle;
+use crate::child::Child;
+use crate::error::During as _;
+use crate::handshake::{Channel, Message};
+use crate::hooks::{self, HookLists, Place};
+use crate::idmap::IdMaps;
+use crate::namespaces::Namespaces;
+use crate::rootfs::{self, Needs, Rootfs};
+use crate::security::{self, Security};
+use crate::state::{self, Saved, Status};
+use crate::stdio::Streams;
+use crate::{
+    Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, start, validate,
+};
+
+/// The container's init manages its own cgroups.
+const SYSTEM_CONTAINER: &str = "org.isula.system-container";
+
+/// How long removing an empty cgroup may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A container that waits for its start.
+#[derive(Debug)]
+pub struct Created {
+    /// Host pid of init, a child of the caller.
+    pub pid: Pid,
+    /// The same, held fast: wait on this.
+    pub pidfd: PidFd,
+    /// The terminal's master, when the process has a terminal and no socket was named for it.
+    pub console: Option<OwnedFd>,
+}
+
+impl Runtime {
+    /// Makes a container and everything in it but the user's program.
+    ///
+    /// # Errors
+    /// Among others: the id is taken, the bundle asks for what this runtime does not do, a hook
+    /// failed, the program does not exist in the container. Nothing is left behind then.
+    pub fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
+        exe::require_sealed()?;
+        let bundle = Bundle::load(request.bundle)?;
+        validate::check(&bundle.spec)?;
+        let plan = Plan::new(self, request, &bundle)?;
+        let mut undo = Undo::new();
+        let created = plan.run(&mut undo);
+        match created {
+            Ok(created) => {
+                undo.disarm();
+                Ok(created)
+            }
+            Err(error) => Err(with_leftovers(error, undo.run_back())),
+        }
+    }
+}
+
+/// A failure tells what it left behind.
+fn with_leftovers(error: Error, leftovers: Vec<String>) -> Error {
+    if leftovers.is_empty() {
+        return error;
+    }
+    let kind = error.kind();
+    let text = format!("{}; left behind: {}", error.flatten(), leftovers.join("; "));
+    Error::Child { kind, text }
+}
+
+/// Everything that is known before anything is made.
+struct Plan<'a> {
+    runtime: &'a Runtime,
+    request: &'a CreateRequest<'a>,
+    bundle: &'a Bundle,
+    spec: &'a Spec,
+    linux: &'a Linux,
+    process: &'a Process,
+    directory: PathBuf,
+    namespaces: Namespaces,
+    /// Of the container's user namespace, if it has one.
+    maps: Option<IdMaps>,
+    hooks: HookLists,
+    annotations: BTreeMap<String, String>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(
+        runtime: &'a Runtime,
+        request: &'a CreateRequest<'a>,
+        bundle: &'a Bundle,
+    ) -> Result<Self> {
+        let spec = &bundle.spec;
+        let missing = |member: &str| Error::config(member, "is missing");
+        let linux = spec.linux().as_ref().ok_or_else(|| missing("linux"))?;
+        let process = spec.process().as_ref().ok_or_else(|| missing("process"))?;
+        if let Console::Socket(path) = request.console {
+            console::check_socket(path, process.terminal().unwrap_or(false))?;
+        }
+        let namespaces = Namespaces::of(linux)?;
+        let maps = match namespaces.joined(Kind::User) {
+            Some(namespace) => Some(IdMaps::of_namespace(namespace)?),
+            None if namespaces.is_new(Kind::User) => Some(IdMaps::of(linux)?),
+            None => None,
+        };
+        Ok(Self {
+            runtime,
+            request,
+            bundle,
+            spec,
+            linux,
+            process,
+            directory: runtime.directory(request.id)?,
+            namespaces,
+            maps,
+            hooks: HookLists::of(spec)?,
+            annotations: spec.annotations().iter().flatten().map(own).collect(),
+        })
+    }
+
+    fn run(&self, undo: &mut Undo<'a>) -> Result<Created> {
+        self.make_directory(undo)?;
+        let _lock = self.runtime.lock(&self.directory)?;
+        let path = cgroup::path_of(self.spec, self.request.id)?;
+        let mut saved = self.saved(path.as_str());
+        // Before the cgroup exists: whoever cleans up after us finds its path here.
+        saved.write(&self.directory)?;
+        let layout = Layout::detect()?;
+        let owner = self.host_root();
+        let cgroup = cgroup::create(&layout, &path, self.spec, owner)?;
+        let made = cgroup.clone();
+        undo.push("cgroup", move || made.remove(PATIENCE));
+        let rootfs = rootfs::prepare(&Needs {
+            bundle: self.bundle,
+            linux: self.linux,
+            namespaces: &self.namespaces,
+            maps: self.maps.as_ref(),
+            layout: &layout,
+            cgroup: &cgroup,
+            system_container: self.is_system_container(),
+        })?;
+        let security = self.prepare_security(&saved)?;
+        let start = start::listen_in(&self.directory)?;
+        let (ours, theirs) = Channel::pair()?;
+        let streams = Streams::from(self.request.stdio);
+        self.give_streams_away(&streams);
+        let cgroups = cgroup.join_fds()?;
+        let child = Child {
+            spec: self.spec,
+            process: self.process,
+            saved: &saved,
+            namespaces: &self.namespaces,
+            rootfs: &rootfs,
+            cgroups: &cgroups,
+            security: &security,
+            hooks: &self.hooks,
+            channel: &theirs,
+            start: &start,
+            streams,
+            preserve_fds: self.request.preserve_fds,
+            no_pivot: self.request.no_pivot,
+            no_new_keyring: self.request.no_new_keyring,
+        };
+        let (pid, pidfd) = self.give_birth(&child, &ours, &rootfs)?;
+        // Only the child holds its end now, so that its death ends the stream.
+        drop(theirs);
+        drop(start);
+        let birth = Birth { plan: self, pid, pidfd: &pidfd, channel: &ours };
+        let outcome = birth.accompany(&rootfs, &security, &mut saved);
+        match outcome {
+            Ok(console) => Ok(Created { pid, pidfd, console }),
+            Err(error) => {
+                // Ends the namespaces; nobody but us can wait for it.
+                let _ = pidfd.signal(Signal::KILL);
+                let _ = pidfd.wait();
+                Err(error)
+            }
+        }
+    }
+
+    fn make_directory(&self, undo: &mut Undo<'a>) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let root = self.runtime.root();
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .during(|| format!("make {}", root.display()))?;
+        match std::fs::DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::Exists { id: self.request.id.to_owned() });
+            }
+            made => made.during(|| format!("make {}", self.directory.display()))?,
+        }
+        let directory = self.directory.clone();
+        undo.push("state directory", move || delete::remove(&directory));
+        Ok(())
+    }
+
+    fn saved(&self, cgroup: &str) -> Saved {
+        Saved {
+            version: state::VERSION,
+            oci_version: self.spec.version().clone(),
+            id: self.request.id.to_owned(),
+            pid: None,
+            start_time: None,
+            bundle: self.bundle.directory.clone(),
+            rootfs: self.bundle.rootfs.clone(),
+            cgroup: cgroup.to_owned(),
+            created: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            annotations: self.annotations.clone(),
+            poststart: self.hooks.poststart.clone(),
+            poststop: self.hooks.poststop.clone(),
+        }
+    }
+
+    fn prepare_security(&self, saved: &Saved) -> Result<Security> {
+        let state = saved.state(Status::Creating);
+        let place = security::Place {
+            user_namespace: self.maps.is_some(),
+            setgroups_denied: false,
+            seccomp_cache: self.runtime.seccomp_cache(),
+            state: &state,
+        };
+        security::prepare(self.process, Some(self.linux), place)
+    }
+
+    fn is_system_container(&self) -> bool {
+        self.annotations.get(SYSTEM_CONTAINER).is_some_and(|value| value == "true")
+    }
+
+    /// The host's ids of the container's root, where they are not the host's own.
+    fn host_root(&self) -> Option<(u32, u32)> {
+        let maps = self.maps.as_ref()?;
+        maps.host_uid(0).zip(maps.host_gid(0))
+    }
+
+    /// The user of the process may open /dev/stdout and its like again: so it must own the pipes.
+    /// Files and devices of the host stay whose they are.
+    fn give_streams_away(&self, streams: &Streams<'_>) {
+        let uid = self.process.user().uid();
+        let uid = self.maps.as_ref().map_or(Some(uid), |maps| maps.host_uid(uid));
+        let Some(uid) = uid else { return };
+        for stream in streams.all() {
+            let Ok(stat) = fstat(stream) else { continue };
+            if stat.st_uid != uid && FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+                // A pipe of a kind that cannot be given away is used as it is.
+                let _ = fchown(stream, Some(Uid::from_raw(uid)), None::<Gid>);
+            }
+        }
+    }
+
+    /// Makes init. In the child this never comes back.
+    fn give_birth(
+        &self,
+        child: &Child<'_>,
+        channel: &Channel,
+        rootfs: &Rootfs,
+    ) -> Result<(Pid, PidFd)> {
+        if let Some(namespace) = self.namespaces.joined(Kind::User) {
+            rootfs.idmap(Some(namespace.as_fd()))?;
+            return give_birth_within(child, channel, namespace);
+        }
+        if !self.namespaces.is_new(Kind::User) {
+            rootfs.idmap(None)?;
+        }
+        let visit = self.namespaces.visit()?;
+        let forked = linux::fork(self.namespaces.clone_flags(), child.cgroups.unified());
+        if let Ok(Forked::Child) = forked {
+            child.run();
+        }
+        let home = visit.leave();
+        let Forked::Parent { pid, pidfd } = forked? else { unreachable!("the child has run") };
+        if let Err(error) = home {
+            let _ = pidfd.signal(Signal::KILL);
+            let _ = pidfd.wait();
+            return Err(error);
+        }
+        Ok((pid, pidfd))
+    }
+}
+
+/// Makes init in a user namespace that is there already. A process in between enters it, after it
+/// has done what takes the host's privileges, and makes init as a child of ours.
+fn give_birth_within(
+    child: &Child<'_>,
+    channel: &Channel,
+    namespace: &Namespace,
+) -> Result<(Pid, PidFd)> {
+    let between = match linux::fork(CloneFlags::empty(), child.cgroups.unified())? {
+        Forked::Child => child.run_between(namespace),
+        Forked::Parent { pidfd, .. } => pidfd,
+    };
+    let answer = channel.receive();
+    between.wait()?;
+    match answer? {
+        Some((Message::Born(pid), Some(pidfd))) => match Pid::new(pid) {
+            Some(pid) => Ok((pid, PidFd::from_fd(pidfd))),
+            None => Err(died()),
+        },
+        Some((Message::Failed { kind, text }, _)) => Err(Error::Child { kind, text }),
+        _ => Err(died()),
+    }
+}
+
+/// The parent's view of a child on its way.
+struct Birth<'a> {
+    plan: &'a Plan<'a>,
+    pid: Pid,
+    pidfd: &'a PidFd,
+    channel: &'a Channel,
+}
+
+impl Birth<'_> {
+    /// Does what the child cannot, until it is a created container.
+    fn accompany(
+        &self,
+        rootfs: &Rootfs,
+        security: &Security,
+        saved: &mut Saved,
+    ) -> Result<Option<OwnedFd>> {
+        saved.pid = Some(self.pid.get());
+        security.grant(Some(self.pid))?;
+        if self.plan.namespaces.is_new(Kind::User) {
+            self.open_user_namespace(rootfs)?;
+        }
+        let master = loop {
+            match self.channel.receive()? {
+                Some((Message::Mounted, _)) => self.run_hooks(saved)?,
+                Some((Message::Unreachable, _)) => self.attach_from_outside(rootfs)?,
+                Some((Message::Ready, master)) => break master,
+                Some((Message::Failed { kind, text }, _)) => {
+                    return Err(Error::Child { kind, text });
+                }
+                _ => return Err(died()),
+            }
+            self.channel.send(&Message::Proceed)?;
+        };
+        saved.start_time = Some(linux::process::start_time(self.pid)?);
+        saved.write(&self.plan.directory)?;
+        if let Some(path) = self.plan.request.pid_file {
+            linux::file::write_atomic(path, self.pid.to_string(), 0o644)?;
+        }
+        let console = match (self.plan.request.console, master) {
+            (Console::Socket(path), Some(master)) => {
+                console::send(path, &master)?;
+                None
+            }
+            (_, master) => master,
+        };
+        self.channel.send(&Message::Proceed)?;
+        Ok(console)
+    }
+
+    /// Writes the id maps, and shows the mounts through them.
+    fn open_user_namespace(&self, rootfs: &Rootfs) -> Result<()> {
+        if let Some(maps) = &self.plan.maps {
+            maps.write(self.pid)?;
+        }
+        rootfs.idmap(Some(Namespace::of_pid(self.pid, Kind::User)?.as_fd()))?;
+        self.channel.send(&Message::Proceed)
+    }
+
+    fn run_hooks(&self, saved: &Saved) -> Result<()> {
+        let state = saved.hook_state(Status::Creating, self.pid.get());
+        let place = Place {
+            directory: Some(saved.bundle.clone()),
+            inherit_environment: true,
+            confine: &|| Ok(()),
+        };
+        let list = self.plan.hooks.runtime.iter().map(|(kind, hook)| (*kind, hook));
+        hooks::run(list, &state, &place)
+    }
+
+    /// Attaches the rootfs in the child's mounts with the rights of the host.
+    fn attach_from_outside(&self, rootfs: &Rootfs) -> Result<()> {
+        let mounts = Namespace::of(self.pidfd, Kind::Mount)?;
+        ns::in_mount_ns(&mounts, || rootfs.attach())
+            .step(|| format!("attach rootfs {}", rootfs.path.display()))
+    }
+}
+
+fn died() -> Error {
+    Error::Child {
+        kind: std::io::ErrorKind::Other,
+        text: "the container's process died while it was made".into(),
+    }
+}
+
+fn own((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
+}

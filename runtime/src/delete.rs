@@ -1,0 +1,97 @@
+//! The end of a container: what still runs, its cgroup, its poststop hooks, its state.
+
+use std::path::Path;
+
+use linux::error::Context as _;
+use linux::signal::Signal;
+use tracing::warn;
+
+use crate::error::During as _;
+use crate::hooks::{self, Place};
+use crate::kill::{PATIENCE, cgroup_of};
+use crate::state::{Saved, Status};
+use crate::{Error, Result, Runtime};
+
+impl Runtime {
+    /// Removes a stopped or just created container; with `force` one that runs, too, and then a
+    /// container that is not there is no error.
+    ///
+    /// # Errors
+    /// The container runs, or something of it cannot be removed; then its state stays, and
+    /// `delete` can be tried again.
+    pub fn delete(&self, id: &str, force: bool) -> Result<()> {
+        let directory = self.directory(id)?;
+        let saved = match self.load(id) {
+            Err(Error::NotFound { .. }) if force => return remove(&directory),
+            saved => saved?,
+        };
+        let lock = self.lock(&directory)?;
+        if self.load(id).is_err() {
+            // Another delete was faster.
+            return if force { Ok(()) } else { Err(Error::NotFound { id: id.to_owned() }) };
+        }
+        self.stop(&saved, force)?;
+        if let Some(cgroup) = cgroup_of(&saved)? {
+            // Without a pid namespace of its own, processes outlive init.
+            let stuck = cgroup.kill_all(PATIENCE)?;
+            if !stuck.is_empty() {
+                warn!(container = %id, ?stuck, "processes of the container do not end");
+            }
+            cgroup.remove(PATIENCE).step(|| format!("delete container {id}"))?;
+        }
+        run_poststop(&saved);
+        remove(&directory)?;
+        drop(lock);
+        Ok(())
+    }
+
+    fn stop(&self, saved: &Saved, force: bool) -> Result<()> {
+        let Some(init) = self.init(saved)? else { return Ok(()) };
+        let status = self.status(saved)?;
+        if !force && !matches!(status, Status::Created | Status::Stopped) {
+            return Err(Error::WrongStatus {
+                id: saved.id.clone(),
+                status,
+                hint: "stop it first, or force its removal",
+            });
+        }
+        if let Some(cgroup) = cgroup_of(saved)?
+            && cgroup.is_frozen()?
+        {
+            init.signal(Signal::KILL)?;
+            cgroup.thaw()?;
+        }
+        match init.signal(Signal::KILL) {
+            Err(error) if !error.is(linux::Errno::SRCH) => return Err(error.into()),
+            _ => {}
+        }
+        if init.exits_within(Some(PATIENCE))? {
+            return Ok(());
+        }
+        Err(Error::WrongStatus {
+            id: saved.id.clone(),
+            status,
+            hint: "its init does not end although it was killed",
+        })
+    }
+}
+
+/// Their failure is told and changes nothing (runtime.md, "Lifecycle").
+fn run_poststop(saved: &Saved) {
+    let state = saved.hook_state(Status::Stopped, 0);
+    let directory = saved.bundle.is_dir().then(|| saved.bundle.clone());
+    let place = Place { directory, inherit_environment: true, confine: &|| Ok(()) };
+    for hook in &saved.poststop {
+        if let Err(error) = hooks::run([("poststop", hook)], &state, &place) {
+            warn!(container = %saved.id, error = %error.flatten(), "poststop hook failed");
+        }
+    }
+}
+
+/// Removes the state directory, which holds nothing but files of ours.
+pub(crate) fn remove(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.during(|| format!("remove {}", directory.display()))?),
+    }
+}
