@@ -161,9 +161,14 @@ struct Override {
 }
 
 impl Config {
+    /// The same for every container.
+    pub fn new(defaults: Settings) -> Config {
+        Config { defaults, overrides: Vec::new() }
+    }
+
     /// Reads the text of a configuration file on top of `defaults`. The error names the line.
     pub fn parse(text: &str, defaults: Settings) -> Result<Config, String> {
-        let mut config = Config { defaults, overrides: Vec::new() };
+        let mut config = Config::new(defaults);
         for (index, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default().trim();
             if !line.is_empty() {

@@ -46,8 +46,6 @@ pub fn render(block: &BlockSample, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use expect_test::expect;
-
     use super::*;
     use crate::sample::{BlockCounters, Disk};
 
@@ -69,10 +67,7 @@ mod tests {
         let mut out = Vec::new();
         render(&BlockSample { disks: vec![disk] }, &mut out);
         let text = String::from_utf8(out).unwrap();
-        expect![[r#"
-             254       0 sda 3 0 204800 0 2 0 2 0 0 0 0 1 0 8 0 0 0
-        "#]]
-        .assert_eq(&text);
+        assert_eq!(text, " 254       0 sda 3 0 204800 0 2 0 2 0 0 0 0 1 0 8 0 0 0\n");
         assert_eq!(text.split_whitespace().count(), 20);
     }
 

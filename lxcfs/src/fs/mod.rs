@@ -1,0 +1,385 @@
+//! The file system that `fuser` serves: the table of `tree`, for whoever asks.
+//!
+//! Files report size 0 and are read without the kernel's cache, like procfs; only slow files in a
+//! container's own subtree may stay in it, for as long as their attributes are believed. Never a
+//! file two containers share. FLUSH, POLL, ACCESS and attributes beyond the plain ones are
+//! declined once, after which the kernel does not ask again.
+
+pub mod handle;
+pub mod tree;
+pub mod watch;
+
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use fuser::{
+    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+};
+
+use self::{
+    handle::{Handle, slice},
+    tree::{Entry, Inode, Node, View},
+    watch::Watch,
+};
+use crate::{
+    answer,
+    config::{Mode, Settings},
+    container::Container,
+    server::Server,
+};
+
+/// Names and attributes of the table never change.
+const FOREVER: Duration = Duration::from_secs(3600);
+/// How long the kernel may believe what it has of a slow file.
+pub const CACHE_AGE: Duration = Duration::from_millis(100);
+
+/// The file system.
+#[derive(Debug)]
+pub struct Files {
+    server: Arc<Server>,
+    watch: Arc<Watch>,
+    /// Entries this host has; another kernel has others.
+    present: Box<[bool; 256]>,
+}
+
+impl Files {
+    /// The file system over `server`.
+    pub fn new(server: Arc<Server>, watch: Arc<Watch>) -> Files {
+        let mut present = Box::new([false; 256]);
+        for entry in tree::entries() {
+            present[usize::from(entry.id)] = is_present(entry);
+        }
+        Files { server, watch, present }
+    }
+
+    fn settings<'a>(&'a self, container: Option<&'a Arc<Container>>) -> &'a Settings {
+        container.map_or(&self.server.config.defaults, |container| &container.settings)
+    }
+
+    fn is_shown(&self, entry: &Entry, slot: u32, settings: &Settings) -> bool {
+        let on = entry.file.is_none_or(|file| settings.mode(file) != Mode::Off);
+        let here = slot == 0 || !matches!(entry.name, "containers" | "cgroup");
+        self.present[usize::from(entry.id)] && on && here
+    }
+
+    fn lookup_inode(&self, tid: u32, parent: Inode, name: &OsStr) -> Option<Inode> {
+        let directory = tree::entry(parent.entry)?;
+        if directory.node == Node::Containers {
+            let slot = self.server.attached.slot(name.to_str()?)?;
+            return Some(Inode { entry: tree::ROOT, slot, cpu: None });
+        }
+        let by_slot = self.server.attached.by_slot(parent.slot);
+        let settings = self.settings(by_slot.as_ref());
+        let found = tree::entries().find(|entry| {
+            entry.parent == parent.entry
+                && entry.id != tree::ROOT
+                && entry.node != Node::CpuDirs
+                && entry.name.as_bytes() == name.as_bytes()
+                && self.is_shown(entry, parent.slot, settings)
+        });
+        if let Some(entry) = found {
+            return Some(Inode { entry: entry.id, ..parent });
+        }
+        let cpu = answer::cpu_of_name(name.as_bytes())?;
+        let has_cpus = self.has_cpu_dirs(parent, settings);
+        let container = || self.server.container(parent.slot, tid);
+        (has_cpus && answer::cpu_dirs(&self.server, container().as_deref()).contains(&cpu))
+            .then_some(Inode { entry: tree::CPU_DIR, slot: parent.slot, cpu: Some(cpu) })
+    }
+
+    fn has_cpu_dirs(&self, parent: Inode, settings: &Settings) -> bool {
+        tree::entry(tree::CPU_DIR).is_some_and(|entry| {
+            entry.parent == parent.entry && self.is_shown(entry, parent.slot, settings)
+        })
+    }
+
+    fn list(&self, tid: u32, directory: Inode) -> Vec<(Inode, FileType, String)> {
+        let mut list = vec![
+            (directory, FileType::Directory, ".".to_owned()),
+            (directory, FileType::Directory, "..".to_owned()),
+        ];
+        if directory.entry == tree::CONTAINERS {
+            list.extend(self.server.attached.ids().into_iter().map(|(id, slot)| {
+                (Inode { entry: tree::ROOT, slot, cpu: None }, FileType::Directory, id)
+            }));
+            return list;
+        }
+        let by_slot = self.server.attached.by_slot(directory.slot);
+        let settings = self.settings(by_slot.as_ref());
+        for entry in tree::entries() {
+            let here = entry.parent == directory.entry && entry.node != Node::CpuDirs;
+            if here && self.is_shown(entry, directory.slot, settings) {
+                let inode = Inode { entry: entry.id, ..directory };
+                list.push((inode, kind(entry), entry.name.to_owned()));
+            }
+        }
+        if self.has_cpu_dirs(directory, settings) {
+            let container = self.server.container(directory.slot, tid);
+            for cpu in answer::cpu_dirs(&self.server, container.as_deref()) {
+                let inode = Inode { entry: tree::CPU_DIR, slot: directory.slot, cpu: Some(cpu) };
+                list.push((inode, FileType::Directory, format!("cpu{cpu}")));
+            }
+        }
+        list
+    }
+
+    /// Attributes and for how long they may be believed.
+    fn attributes(&self, inode: Inode) -> Option<(FileAttr, Duration)> {
+        let entry = tree::entry(inode.entry)?;
+        let boot = UNIX_EPOCH + Duration::from_secs(self.server.host.boot_time);
+        let plain = |size, changed| attributes(inode, entry, size, changed);
+        if inode.slot == 0 {
+            return Some((plain(0, boot), FOREVER));
+        }
+        // A subtree whose container is gone: its files are still mounted somewhere, and show
+        // what they can. The directory itself is no longer found by name.
+        let Some(container) = self.server.attached.by_slot(inode.slot) else {
+            return Some((plain(0, boot), FOREVER));
+        };
+        if !self.is_kept(entry, Some(&container)) {
+            return Some((plain(0, boot), FOREVER));
+        }
+        let kept = self.kept(&container, inode);
+        let changed = boot + Duration::from_nanos(kept.changed);
+        Some((plain(kept.text.len() as u64, changed), CACHE_AGE))
+    }
+
+    /// Whether the kernel may keep the file's text: a slow file, in a subtree of one container.
+    fn is_kept(&self, entry: &Entry, container: Option<&Arc<Container>>) -> bool {
+        let slow = match entry.node {
+            Node::File(
+                View::Cpuinfo
+                | View::Partitions
+                | View::Swaps
+                | View::Slabinfo
+                | View::Cpus(_)
+                | View::CpuOnline
+                | View::Topology(_)
+                | View::CacheShared(_),
+            ) => true,
+            Node::File(View::Host) => entry.parent != tree::CPUFREQ,
+            _ => false,
+        };
+        slow && !self.server.exact && container.is_some_and(|container| container.settings.cache)
+    }
+
+    fn kept(&self, container: &Arc<Container>, inode: Inode) -> crate::container::Kept {
+        let age = u64::try_from(CACHE_AGE.as_micros()).unwrap_or(0);
+        container.kept(inode.number(), age, || answer::text(&self.server, Some(container), inode))
+    }
+
+    /// The text a read gets. Everything slow happens here, with nothing locked.
+    fn text(&self, tid: u32, inode: Inode, handle: u64, offset: u64) -> Arc<[u8]> {
+        let owner = || self.server.container(inode.slot, tid);
+        let handle = self.server.handles.get(handle, || Handle::new(owner()));
+        let entry = tree::entry(inode.entry);
+        if inode.slot != 0
+            && let Some(container) = &handle.container
+            && entry.is_some_and(|entry| self.is_kept(entry, Some(container)))
+        {
+            return self.kept(container, inode).text;
+        }
+        handle.text(offset, || answer::text(&self.server, handle.container.as_deref(), inode))
+    }
+}
+
+fn kind(entry: &Entry) -> FileType {
+    match entry.node {
+        Node::File(_) => FileType::RegularFile,
+        Node::Dir | Node::CpuDirs | Node::Containers => FileType::Directory,
+    }
+}
+
+fn is_present(entry: &Entry) -> bool {
+    match (entry.node, entry.id) {
+        (Node::Containers, _) | (_, tree::ROOT) => true,
+        (Node::Dir, _) if entry.parent == tree::ROOT => true,
+        // Ours whatever the host has: a CPU that cannot go offline has no such file there.
+        (Node::File(View::CpuOnline | View::Slabinfo), _) => true,
+        _ => rustix::fs::stat(tree::host_path(entry, 0)).is_ok(),
+    }
+}
+
+fn attributes(inode: Inode, entry: &Entry, size: u64, changed: SystemTime) -> FileAttr {
+    let (kind, perm, nlink) = match entry.node {
+        Node::File(View::Slabinfo) => (FileType::RegularFile, 0o400, 1),
+        Node::File(_) => (FileType::RegularFile, 0o444, 1),
+        _ => (FileType::Directory, 0o555, 2),
+    };
+    FileAttr {
+        ino: INodeNo(inode.number()),
+        size,
+        blocks: 0,
+        atime: changed,
+        mtime: changed,
+        ctime: changed,
+        crtime: changed,
+        kind,
+        perm,
+        nlink,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+impl Filesystem for Files {
+    fn init(&mut self, _: &Request, _: &mut KernelConfig) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = Inode::of_number(parent.0)
+            .and_then(|parent| self.lookup_inode(request.pid(), parent, name))
+            .and_then(|inode| Some((inode, self.attributes(inode)?)));
+        let Some((inode, (attributes, believed))) = found else {
+            return reply.error(Errno::ENOENT);
+        };
+        // Which CPUs there are depends on the caller and on limits; which containers, on time.
+        let fleeting = inode.entry == tree::CPU_DIR || inode.entry == tree::ROOT;
+        let name_believed = if fleeting { Duration::ZERO } else { FOREVER };
+        reply.entry_with_ttls(&believed, &name_believed, &attributes, Generation(0));
+    }
+
+    fn forget(&self, _: &Request, _: INodeNo, _: u64) {}
+
+    fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match Inode::of_number(number.0).and_then(|inode| self.attributes(inode)) {
+            Some((attributes, believed)) => reply.attr(&believed, &attributes),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn setattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<fuser::TimeOrNow>,
+        _: Option<fuser::TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<fuser::BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn open(&self, request: &Request, number: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EACCES);
+        }
+        let Some(inode) = Inode::of_number(number.0) else { return reply.error(Errno::ENOENT) };
+        let container = self.server.container(inode.slot, request.pid());
+        let entry = tree::entry(inode.entry);
+        let kept =
+            inode.slot != 0 && entry.is_some_and(|entry| self.is_kept(entry, container.as_ref()));
+        let handle = self.server.handles.insert(Handle::new(container));
+        self.server.metrics.open();
+        let how = if kept { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_DIRECT_IO };
+        reply.opened(FileHandle(handle), how | FopenFlags::FOPEN_NOFLUSH);
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let Some(inode) = Inode::of_number(number.0) else { return reply.error(Errno::ENOENT) };
+        let unique = request.unique().0;
+        match self.watch.begin(unique, reply, inode, offset, size, handle.0) {
+            Ok(slot) => {
+                let text = self.text(request.pid(), inode, handle.0, offset);
+                if let Some((reply, elapsed)) = self.watch.end(slot, unique) {
+                    reply.data(slice(&text, offset, size));
+                    self.server.metrics.read(elapsed);
+                }
+            }
+            Err(reply) => {
+                let text = self.text(request.pid(), inode, handle.0, offset);
+                reply.data(slice(&text, offset, size));
+            }
+        }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        handle: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.server.handles.remove(handle.0);
+        reply.ok();
+    }
+
+    fn readdir(
+        &self,
+        request: &Request,
+        number: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
+        let Some(directory) = Inode::of_number(number.0) else { return reply.error(Errno::ENOENT) };
+        let list = self.list(request.pid(), directory);
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (next, (inode, kind, name)) in (1u64..).zip(list).skip(skip) {
+            if reply.add(INodeNo(inode.number()), next, kind, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EPERM);
+    }
+
+    fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EPERM);
+    }
+}

@@ -1,0 +1,439 @@
+//! The holder: mounts, keeps `/dev/fuse` and the state, and sees that somebody serves.
+//!
+//! A worker that dies, hangs or is upgraded is replaced; the kernel hands its unanswered requests
+//! out again. When five have died within ten seconds, the holder answers with host values itself
+//! and tries again. Nothing here depends on what a container can do.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use linux::{
+    lock::Lock,
+    poll::{Interest, Poll},
+    process::{Pid, PidFd},
+    signal::{Signal, SignalFd},
+    socket::{self, Kind},
+};
+
+use crate::{
+    connection,
+    control::{self, Request, Response},
+    last_resort,
+    orders::{self, Answer, Options, Order},
+    state, systemd,
+};
+
+/// So many deaths within so long, and the holder serves itself.
+const DEATHS: usize = 5;
+const WITHIN: Duration = Duration::from_secs(10);
+/// How long the holder serves itself before it tries a worker again.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// How long a worker may take to get ready.
+const START: Duration = Duration::from_secs(10);
+/// How often a worker is asked whether it lives.
+const PING: Duration = Duration::from_millis(500);
+
+const SIGNALS: u64 = 0;
+const WORKER: u64 = 1;
+
+/// Runs the daemon until it is told to end.
+pub fn run(options: Options, pid_file: &Path) -> Result<()> {
+    let signals = SignalFd::new(&[
+        Signal::TERM,
+        Signal::INT,
+        Signal::CHLD,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::HUP,
+    ])?;
+    let _lock = lock(pid_file)?;
+    for dir in [options.runtime_dir.clone(), options.containers()] {
+        make_dir(&dir)?;
+    }
+    let (device, memory) = connection(&options)?;
+    if systemd::is_manager() {
+        systemd::store(device.as_fd(), memory.as_fd())?;
+    }
+    let mut holder = Holder {
+        control: listen(&options.control(), Kind::SeqPacket)?,
+        metrics: listen(&options.metrics, Kind::Stream)?,
+        device: Arc::new(device),
+        memory,
+        program: std::env::current_exe().context("find our own program")?,
+        poll: Poll::new()?,
+        worker: None,
+        generation: 0,
+        passthrough: false,
+        deaths: VecDeque::new(),
+        last_resort: None,
+        options,
+    };
+    holder.poll.add(&signals, SIGNALS, Interest::READ)?;
+    holder.replace_worker();
+    systemd::ready()?;
+    let ended = holder.events(&signals);
+    holder.end();
+    ended
+}
+
+/// The pid file is also the lock: a second daemon on it is refused.
+fn lock(path: &Path) -> Result<Lock> {
+    let Some(lock) = Lock::try_exclusive(path)? else {
+        let holder = linux::lock::holder(path)
+            .map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
+        bail!(
+            "lock {}: held by {holder}; end that daemon, or give this one its own --pidfile and \
+             --runtime-dir",
+            path.display()
+        );
+    };
+    let own = format!("{}\n", Pid::current());
+    // Not by rename: the lock is on this very file.
+    std::fs::write(path, own).with_context(|| format!("write {}", path.display()))?;
+    Ok(lock)
+}
+
+fn make_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))
+}
+
+fn listen(path: &Path, kind: Kind) -> Result<OwnedFd> {
+    // Left by a daemon that was killed: we have the lock, so nobody listens there any more.
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(linux::Errno::NOENT) => {}
+        Err(errno) => {
+            return Err(linux::Error::new(format!("remove {}", path.display()), errno).into());
+        }
+    }
+    Ok(socket::listen(path, kind)?)
+}
+
+/// The connection and the state: what the service manager kept, what the worker of a holder that
+/// was killed still has, or new ones.
+fn connection(options: &Options) -> Result<(OwnedFd, OwnedFd)> {
+    if let Some(stored) = systemd::stored()? {
+        tracing::info!("connection taken over from the service manager");
+        return Ok(stored);
+    }
+    match control::ask(&options.control(), &Request::Handover) {
+        Ok((Response::Handover { mount, pid }, fds)) if mount == options.mount => {
+            if let Ok([device, memory]) = <[OwnedFd; 2]>::try_from(fds) {
+                end_orphan(pid)?;
+                connection::resend(&device)?;
+                tracing::info!(pid, "connection taken over from a worker without a holder");
+                return Ok((device, memory));
+            }
+        }
+        Ok((Response::Handover { mount, pid }, _)) => bail!(
+            "start at {}: worker {pid} of an earlier daemon serves {}; give this one its own \
+             --runtime-dir",
+            options.mount.display(),
+            mount.display()
+        ),
+        Ok((response, _)) => tracing::warn!(?response, "a worker would not hand over"),
+        Err(_) => {}
+    }
+    Ok((connection::mount(&options.mount)?, state::create()?))
+}
+
+fn end_orphan(pid: i32) -> Result<()> {
+    let Some(pid) = Pid::new(pid) else { return Ok(()) };
+    let Ok(process) = PidFd::open(pid) else { return Ok(()) };
+    process.signal(Signal::KILL)?;
+    if !process.exits_within(Some(START))? {
+        bail!("end worker {pid} of an earlier daemon: it does not end");
+    }
+    Ok(())
+}
+
+/// A worker that serves.
+#[derive(Debug)]
+struct Worker {
+    process: Child,
+    link: OwnedFd,
+    /// When it was asked whether it lives, if it has not answered yet.
+    asked: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    options: Options,
+    device: Arc<OwnedFd>,
+    memory: OwnedFd,
+    control: OwnedFd,
+    metrics: OwnedFd,
+    program: PathBuf,
+    poll: Poll,
+    worker: Option<Worker>,
+    generation: u16,
+    passthrough: bool,
+    deaths: VecDeque<Instant>,
+    last_resort: Option<LastResort>,
+}
+
+#[derive(Debug)]
+struct LastResort {
+    since: Instant,
+    stop: OwnedFd,
+    thread: JoinHandle<()>,
+}
+
+impl Holder {
+    fn events(&mut self, signals: &SignalFd) -> Result<()> {
+        loop {
+            for event in self.poll.wait(Some(PING))? {
+                match event.token {
+                    SIGNALS => {
+                        for signal in signals.read()? {
+                            if self.signalled(signal.signal)? {
+                                return Ok(());
+                            }
+                        }
+                    }
+                    _ => self.hear(),
+                }
+            }
+            self.look_after();
+            if self.is_unmounted() {
+                tracing::info!("unmounted, ending");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether to end.
+    fn signalled(&mut self, signal: Signal) -> Result<bool> {
+        match signal {
+            Signal::TERM | Signal::INT => return Ok(true),
+            Signal::USR1 | Signal::HUP => {
+                tracing::info!(signal = %signal, "replacing the worker");
+                self.replace_worker();
+            }
+            Signal::USR2 => {
+                self.passthrough = !self.passthrough;
+                if let Some(worker) = &self.worker {
+                    orders::send(&worker.link, &Order::Passthrough(self.passthrough), &[])?;
+                }
+            }
+            _ => self.reap(),
+        }
+        Ok(false)
+    }
+
+    /// Reads what the worker has to say.
+    fn hear(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        match orders::receive::<Answer>(&worker.link, 0) {
+            Ok(Some((Answer::Pong, _))) => worker.asked = None,
+            Ok(Some(_)) => {}
+            // It is ending; its death comes by signal.
+            Ok(None) | Err(_) => {
+                let _ = self.poll.remove(&worker.link);
+                let _ = worker.process.kill();
+            }
+        }
+    }
+
+    /// A worker that does not answer in time is as good as dead.
+    fn look_after(&mut self) {
+        self.reap();
+        let deadline = self.options.deadline();
+        if let Some(worker) = &mut self.worker {
+            match worker.asked {
+                Some(asked) if asked.elapsed() > deadline => {
+                    tracing::error!(pid = worker.process.id(), "the worker hangs");
+                    let _ = worker.process.kill();
+                }
+                Some(_) => {}
+                None => {
+                    worker.asked = Some(Instant::now());
+                    let _ = orders::send(&worker.link, &Order::Ping, &[]);
+                }
+            }
+            return;
+        }
+        let over = self.last_resort.as_ref().is_some_and(|last| last.since.elapsed() > RECOVERY);
+        if over {
+            self.replace_worker();
+        }
+    }
+
+    fn reap(&mut self) {
+        let Some(worker) = &mut self.worker else { return };
+        let Ok(Some(status)) = worker.process.try_wait() else { return };
+        tracing::warn!(pid = worker.process.id(), %status, "the worker died");
+        self.worker = None;
+        if self.is_unmounted() {
+            return;
+        }
+        self.replace_worker();
+    }
+
+    /// Gets a new worker to serve, whether there is one or not.
+    fn replace_worker(&mut self) {
+        loop {
+            let now = Instant::now();
+            self.deaths.retain(|death| now.duration_since(*death) < WITHIN);
+            if self.deaths.len() >= DEATHS {
+                self.serve_ourselves();
+                return;
+            }
+            self.deaths.push_back(now);
+            match self.start_worker() {
+                Ok(worker) => {
+                    self.worker = Some(worker);
+                    return;
+                }
+                Err(error) => tracing::error!(error = %format!("{error:#}"), "no worker"),
+            }
+        }
+    }
+
+    fn start_worker(&mut self) -> Result<Worker> {
+        self.generation = self.generation.wrapping_add(1).max(1);
+        let (link, theirs) = socket::pair(Kind::SeqPacket)?;
+        let process = self.spawn(theirs)?;
+        let worker = Worker { process, link, asked: None };
+        let mut starting = Starting(Some(worker));
+        let link = &starting.get().link;
+        let order = Order::Prepare {
+            options: Box::new(self.options.clone()),
+            generation: self.generation,
+            passthrough: self.passthrough,
+        };
+        orders::send(link, &order, &[])?;
+        expect(link, Answer::Prepared)?;
+        // From here to Serving nobody reads requests; they wait in the kernel, a few milliseconds.
+        self.end_worker();
+        self.end_last_resort();
+        let resent = connection::resend(&self.device)?;
+        tracing::debug!(resent, "requests of the last worker");
+        let fds =
+            [self.device.as_fd(), self.memory.as_fd(), self.control.as_fd(), self.metrics.as_fd()];
+        orders::send(link, &Order::Serve, &fds)?;
+        expect(link, Answer::Serving)?;
+        self.poll.add(link, WORKER, Interest::READ)?;
+        tracing::info!(generation = self.generation, "a worker serves");
+        starting.0.take().context("a worker was started")
+    }
+
+    /// The installed program, which an upgrade may have changed; else the one we are.
+    fn spawn(&self, stdin: OwnedFd) -> Result<Child> {
+        let command = |program: &Path, stdin: OwnedFd| {
+            Command::new(program)
+                .arg(crate::cli::daemon::WORKER_FLAG)
+                .stdin(Stdio::from(stdin))
+                .spawn()
+        };
+        let again = stdin.try_clone().context("duplicate a socket")?;
+        command(&self.program, stdin)
+            .or_else(|_| command(Path::new("/proc/self/exe"), again))
+            .with_context(|| format!("start {}", self.program.display()))
+    }
+
+    fn end_worker(&mut self) {
+        if let Some(mut worker) = self.worker.take() {
+            let _ = worker.process.kill();
+            let _ = worker.process.wait();
+        }
+    }
+
+    fn serve_ourselves(&mut self) {
+        if let Some(last) = &mut self.last_resort {
+            last.since = Instant::now();
+            return;
+        }
+        tracing::error!("workers keep dying, host values are shown");
+        let _ = connection::resend(&self.device);
+        let started =
+            socket::pair(Kind::Stream).map_err(anyhow::Error::from).and_then(|(stop, stopped)| {
+                let thread = last_resort::spawn(Arc::clone(&self.device), stopped)?;
+                Ok(LastResort { since: Instant::now(), stop, thread })
+            });
+        match started {
+            Ok(last) => self.last_resort = Some(last),
+            Err(error) => tracing::error!(%error, "host values cannot be shown"),
+        }
+    }
+
+    fn end_last_resort(&mut self) {
+        if let Some(last) = self.last_resort.take() {
+            // Its end of the pair closing is what it waits for.
+            drop(last.stop);
+            if last.thread.join().is_err() {
+                tracing::error!("the last resort panicked");
+            }
+        }
+    }
+
+    /// The device reports an error once the last mount of the connection is gone.
+    fn is_unmounted(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&*self.device, PollFlags::empty())];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Ends: the mount goes too, unless the service manager keeps the connection for the next.
+    fn end(&mut self) {
+        self.end_worker();
+        self.end_last_resort();
+        if systemd::is_manager() {
+            return;
+        }
+        if !self.is_unmounted()
+            && let Err(error) = linux::mount::detach(&self.options.mount)
+        {
+            tracing::error!(%error, "the mount stays");
+        }
+        for path in [self.options.control(), self.options.metrics.clone()] {
+            let _ = rustix::fs::unlink(&path);
+        }
+        let attachments = std::fs::read_dir(self.options.containers());
+        for entry in attachments.into_iter().flatten().flatten() {
+            let _ = rustix::fs::unlink(entry.path());
+        }
+        let _ = rustix::fs::rmdir(self.options.containers());
+        let _ = rustix::fs::rmdir(&self.options.runtime_dir);
+    }
+}
+
+/// A worker on its way; killed if it does not get there.
+struct Starting(Option<Worker>);
+
+impl Starting {
+    fn get(&self) -> &Worker {
+        self.0.as_ref().expect("taken only at the end of start_worker")
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(worker) = &mut self.0 {
+            let _ = worker.process.kill();
+            let _ = worker.process.wait();
+        }
+    }
+}
+
+fn expect(link: &OwnedFd, wanted: Answer) -> Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let span = Timespec::try_from(START).ok();
+    let mut fds = [PollFd::new(link, PollFlags::IN)];
+    if rustix::io::retry_on_intr(|| poll(&mut fds, span.as_ref()))? == 0 {
+        bail!("the worker was not {wanted:?} within {} s", START.as_secs());
+    }
+    match orders::receive::<Answer>(link, 0)? {
+        Some((answer, _)) if answer == wanted => Ok(()),
+        Some((answer, _)) => bail!("the worker was {answer:?}, not {wanted:?}"),
+        None => bail!("the worker ended before it was {wanted:?}"),
+    }
+}
