@@ -2,7 +2,7 @@
 //!
 //! Pure. Rules are a list in which the last match wins, for each of read, write and mknod on its
 //! own; what no rule matches is denied. [`program`](super::program) turns the list into the v2
-//! program, [`exceptions`](super::exceptions) into what a v1 controller can hold.
+//! program, `exceptions` into what a v1 controller can hold.
 
 use std::fmt;
 use std::str::FromStr;

@@ -79,3 +79,66 @@ pub(crate) fn pid_from_namespace(fd: BorrowedFd<'_>, pid: i32) -> rustix::io::Re
     // JUSTIFICATION: rustix has no ioctl of nsfs.
     unsafe { rustix::ioctl::ioctl(fd, PidFrom { pid }) }
 }
+
+/// The index of a loop device that is free at this moment. `control` is /dev/loop-control.
+pub(crate) fn loop_get_free(control: BorrowedFd<'_>) -> rustix::io::Result<i32> {
+    use linux_raw_sys::loop_device::LOOP_CTL_GET_FREE;
+    // SAFETY: LOOP_CTL_GET_FREE takes no argument and answers an int.
+    // JUSTIFICATION: rustix has no ioctl of loop devices.
+    unsafe { rustix::ioctl::ioctl(control, Answer::<LOOP_CTL_GET_FREE>) }
+}
+
+/// Unbinds a loop device.
+pub(crate) fn loop_clear(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    use linux_raw_sys::loop_device::LOOP_CLR_FD;
+    // SAFETY: LOOP_CLR_FD takes no argument and answers an int.
+    // JUSTIFICATION: rustix has no ioctl of loop devices.
+    unsafe { rustix::ioctl::ioctl(device, Answer::<LOOP_CLR_FD>) }.map(drop)
+}
+
+/// Binds a loop device to a file.
+pub(crate) fn loop_configure(
+    device: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    settings: crate::loop_device::Settings,
+) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    use linux_raw_sys::loop_device as sys;
+
+    let mut flags = 0;
+    for (wanted, flag) in [
+        (settings.read_only, sys::LO_FLAGS_READ_ONLY),
+        (settings.autoclear, sys::LO_FLAGS_AUTOCLEAR),
+        (settings.partitions, sys::LO_FLAGS_PARTSCAN),
+    ] {
+        flags |= if wanted { flag as u32 } else { 0 };
+    }
+    let config = sys::loop_config {
+        fd: file.as_raw_fd().unsigned_abs(),
+        block_size: 0,
+        info: sys::loop_info64 {
+            lo_device: 0,
+            lo_inode: 0,
+            lo_rdevice: 0,
+            lo_offset: 0,
+            lo_sizelimit: 0,
+            lo_number: 0,
+            lo_encrypt_type: 0,
+            lo_encrypt_key_size: 0,
+            lo_flags: flags,
+            lo_file_name: [0; 64],
+            lo_crypt_name: [0; 64],
+            lo_encrypt_key: [0; 32],
+            lo_init: [0; 2],
+        },
+        __reserved: [0; 8],
+    };
+    // SAFETY: LOOP_CONFIGURE reads one loop_config, the type given.
+    // JUSTIFICATION: rustix has no ioctl of loop devices.
+    let request =
+        unsafe { rustix::ioctl::Setter::<{ sys::LOOP_CONFIGURE }, sys::loop_config>::new(config) };
+    // SAFETY: as above; another driver than loop does not know the number (ENOTTY).
+    // JUSTIFICATION: as above.
+    unsafe { rustix::ioctl::ioctl(device, request) }
+}

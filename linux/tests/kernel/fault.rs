@@ -1,1 +1,53 @@
-crate::cases![];
+//! What a test asks to fail, fails. With the feature `fault-injection` only.
+
+use std::process::{Command, Output};
+
+use expect_test::expect;
+use linux::root::Root;
+
+crate::cases![a_named_call_fails_in_its_turn, a_process_dies_at_a_step];
+
+/// In a process that was told to fail, does its part; otherwise starts such a process.
+fn with_fault(case: &str, fault: &str, part: impl FnOnce()) -> Option<Output> {
+    if std::env::var_os("SYSC_FAULT").is_some() {
+        part();
+        return None;
+    }
+    let case = format!("kernel::fault::{case}");
+    let env = [(crate::CASE, case.as_str()), ("SYSC_FAULT", fault)];
+    Some(Command::new("/proc/self/exe").envs(env).output().unwrap())
+}
+
+fn a_named_call_fails_in_its_turn() {
+    let output = with_fault("a_named_call_fails_in_its_turn", "mkdirat:ENOSPC:2,fsync:EIO", || {
+        let root = Root::open("/mnt").unwrap();
+        let error = root.mkdir_all("a/b/c", 0o755).unwrap_err().to_string();
+        expect![[r#"make directory "a/b/c": no space left on device (ENOSPC)"#]].assert_eq(&error);
+        root.mkdir_all("a/b/c", 0o755).unwrap();
+
+        let error = root.write_atomic("a/file", "x", 0o600, None).unwrap_err().to_string();
+        expect![[r#"write "a/file": input/output error (EIO)"#]].assert_eq(&error);
+        assert_eq!(root.list("a").unwrap(), ["b"], "the temporary file is gone");
+    });
+    if let Some(output) = output {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn a_process_dies_at_a_step() {
+    let output = with_fault("a_process_dies_at_a_step", "renameat:KILL", || {
+        let path = "/mnt/file";
+        std::fs::write(path, "old").unwrap();
+        match linux::fork(linux::CloneFlags::empty(), None).unwrap() {
+            linux::Forked::Child => {
+                let _ = linux::file::write_atomic(path, "new", 0o600);
+                std::process::exit(0)
+            }
+            linux::Forked::Parent { pidfd, .. } => assert_eq!(pidfd.wait().unwrap().code(), 137),
+        }
+        assert_eq!(std::fs::read(path).unwrap(), b"old", "all or nothing");
+    });
+    if let Some(output) = output {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -11,6 +11,7 @@
 )]
 
 mod block;
+#[cfg(feature = "fault-injection")]
 mod fault;
 mod fork;
 mod fsids;
@@ -48,6 +49,7 @@ const SKIPPED: i32 = 77;
 fn main() -> ExitCode {
     let cases: Vec<Case> = [
         block::CASES,
+        #[cfg(feature = "fault-injection")]
         fault::CASES,
         fork::CASES,
         fsids::CASES,
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
             let shown = name.trim_start_matches("kernel::");
             Trial::ignorable_test(shown, move || {
                 if rustix::process::geteuid().is_root() {
-                    run(name, &[])
+                    run(name)
                 } else {
                     Ok(Completion::ignored_with("not root"))
                 }
@@ -92,11 +94,10 @@ pub(crate) fn tmpfs() -> std::os::fd::OwnedFd {
     linux::mount::new_filesystem("tmpfs", None, &[], &linux::mount::Attributes::default()).unwrap()
 }
 
-/// Runs a case, the one that is running or another, in a process of its own.
-pub(crate) fn run(name: &str, env: &[(&str, &str)]) -> Result<Completion, Failed> {
+/// Runs a case in a process of its own.
+fn run(name: &str) -> Result<Completion, Failed> {
     let output = Command::new("/proc/self/exe")
         .env(CASE, name)
-        .envs(env.iter().copied())
         .output()
         .map_err(|error| format!("start: {error}"))?;
     let text = [output.stdout, output.stderr].concat();

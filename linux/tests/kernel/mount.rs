@@ -88,7 +88,7 @@ fn recursive_clone_and_recursive_read_only() {
 }
 
 /// A user namespace that maps 0 to 100000, held by a process that waits for its end.
-fn user_namespace() -> OwnedFd {
+pub(crate) fn user_namespace() -> OwnedFd {
     let (reader, writer) = rustix::pipe::pipe().unwrap();
     match linux::fork(CloneFlags::NEWUSER, None).unwrap() {
         Forked::Child => {
