@@ -5,7 +5,7 @@ use std::path::Path;
 use super::lexer::{Kind, pieces};
 
 /// How often `unsafe` stands in `linux/src/raw/`. A change of this number is a visible one.
-const UNSAFE: usize = 25;
+const UNSAFE: usize = 29;
 
 /// What one file says.
 #[derive(Debug, Default)]
