@@ -15,6 +15,8 @@ pub struct Init {
     pub comm: String,
     /// Signals it blocks or catches; bit n-1 is signal n.
     pub handled: u64,
+    /// It has a pid namespace of its own, so the kernel protects it.
+    pub is_pid_1: bool,
 }
 
 impl Init {
@@ -27,11 +29,19 @@ impl Init {
             .unwrap_or_default();
         let comm = std::fs::read_to_string(format!("{proc}/comm")).unwrap_or_default();
         let status = std::fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
-        Self { program, comm: comm.trim_end().to_owned(), handled: handled(&status) }
+        Self {
+            program,
+            comm: comm.trim_end().to_owned(),
+            handled: handled(&status),
+            is_pid_1: is_pid_1(&status),
+        }
     }
 
     /// The signal takes effect: the kernel does not drop it.
     pub fn handles(&self, signal: Signal) -> bool {
+        if !self.is_pid_1 || signal == Signal::KILL || signal == Signal::STOP {
+            return true;
+        }
         let number = u32::try_from(signal.get()).unwrap_or(0);
         (1..=64).contains(&number) && self.handled >> (number - 1) & 1 == 1
     }
@@ -44,7 +54,7 @@ impl Init {
             // SIGUSR1 halts, SIGUSR2 powers off (busybox init.c, its own table).
             "busybox" | "busybox-static" if runs_as_init => Signal::USR2,
             // Whatever it is called, only systemd listens here.
-            _ if self.handles(halt_target()) => halt_target(),
+            _ if self.is_pid_1 && self.handles(halt_target()) => halt_target(),
             // sysvinit: /etc/inittab's powerfail entry, the signal LXC uses.
             "init" if runs_as_init => Signal::PWR,
             _ => Signal::TERM,
@@ -67,6 +77,12 @@ fn handled(status: &str) -> u64 {
         .filter(|(key, _)| matches!(*key, "SigBlk" | "SigCgt"))
         .filter_map(|(_, mask)| u64::from_str_radix(mask.trim(), 16).ok())
         .fold(0, |all, mask| all | mask)
+}
+
+/// Whether the innermost of its pids is 1 (proc_pid_status(5), `NSpid`).
+fn is_pid_1(status: &str) -> bool {
+    let mut lines = status.lines().filter_map(|line| line.strip_prefix("NSpid:"));
+    lines.next().and_then(|pids| pids.split_whitespace().last()) == Some("1")
 }
 
 #[cfg(test)]

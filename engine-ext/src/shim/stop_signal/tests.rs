@@ -1,7 +1,7 @@
 use super::*;
 
 fn init(program: &str, comm: &str, handled: u64) -> Init {
-    Init { program: program.into(), comm: comm.into(), handled }
+    Init { program: program.into(), comm: comm.into(), handled, is_pid_1: true }
 }
 
 #[track_caller]
@@ -31,6 +31,17 @@ fn caught_and_blocked_signals_are_both_handled() {
     let init = init("x", "x", handled(status));
     assert!(init.handles(Signal::TERM));
     assert!(!init.handles(Signal::USR2));
+}
+
+#[test]
+fn only_pid_1_is_deaf_to_what_it_does_not_handle() {
+    assert!(is_pid_1("Pid:\t77\nNSpid:\t77\t1\n"));
+    assert!(!is_pid_1("Pid:\t77\nNSpid:\t77\n"));
+    let deaf = init("sleep", "sleep", 0);
+    assert!(!deaf.handles(Signal::TERM) && deaf.handles(Signal::KILL));
+    let ordinary = Init { is_pid_1: false, ..deaf };
+    assert!(ordinary.handles(Signal::TERM));
+    assert_eq!(ordinary.stop_signal(), Signal::TERM);
 }
 
 #[test]

@@ -1,0 +1,136 @@
+//! The container as the supervisor sees it: the one file that speaks to the runtime.
+
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use container::{Config, Container};
+use linux::cgroup::{self, Cgroup};
+use linux::process::{Pid, PidFd, Signal, start_time};
+use runtime::{CreateRequest, Runtime, Stdio};
+
+use super::protocol::Size;
+use super::stdio::Streams;
+
+/// A container's bundle and who runs it.
+#[derive(Debug)]
+pub(super) struct Guest {
+    runtime: Runtime,
+    id: String,
+    bundle: PathBuf,
+}
+
+/// Its init.
+#[derive(Debug)]
+pub(super) struct Init {
+    pub(super) pid: Pid,
+    pub(super) pidfd: PidFd,
+    pub(super) start_time: Option<u64>,
+    pub(super) since: Instant,
+    /// Where it began; a system container's systemd moves on, down from there.
+    cgroup: Option<Cgroup>,
+}
+
+/// The container's program could not be executed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct NotExecuted(#[from] runtime::Error);
+
+impl Guest {
+    pub(super) fn new(runtime: Runtime, container: &Container) -> Self {
+        Self { runtime, id: container.id.to_string(), bundle: container.dir.clone() }
+    }
+
+    /// From the bundle to a running init. When it fails nothing is left.
+    pub(super) fn start(&self, config: &Config, size: Option<Size>) -> Result<(Init, Streams)> {
+        let started = self.try_start(config, size);
+        if started.is_err() {
+            // The first error is the one to report; what cannot be deleted here is found and
+            // deleted by the next start.
+            let _ = self.runtime.delete(&self.id, true);
+        }
+        started
+    }
+
+    fn try_start(&self, config: &Config, size: Option<Size>) -> Result<(Init, Streams)> {
+        let mut request = CreateRequest::new(&self.id, &self.bundle);
+        let pipes = match config.process.tty {
+            true => None,
+            false => Some(Streams::of_pipes(config.process.open_stdin)?),
+        };
+        if let Some((_, guest)) = &pipes {
+            request.stdio = Stdio::Use {
+                stdin: guest.stdin.as_fd(),
+                stdout: guest.stdout.as_fd(),
+                stderr: guest.stderr.as_fd(),
+            };
+        }
+        let created = self.runtime.create(&request)?;
+        let streams = match pipes {
+            Some((streams, _guest)) => streams,
+            None => {
+                let master = created.console.context("the runtime gave no terminal")?;
+                Streams::of_terminal(master, size)?
+            }
+        };
+        let init = Init {
+            start_time: start_time(created.pid).ok(),
+            cgroup: cgroup::Layout::detect().and_then(|it| Cgroup::of(&it, created.pid)).ok(),
+            pid: created.pid,
+            pidfd: created.pidfd,
+            since: Instant::now(),
+        };
+        self.runtime.start(&self.id).map_err(NotExecuted)?;
+        Ok((init, streams))
+    }
+
+    pub(super) fn kill_all(&self) -> Result<()> {
+        Ok(self.runtime.kill(&self.id, Signal::KILL, true)?)
+    }
+
+    /// Clears away what a run left: processes, cgroup, runtime state; runs the poststop hooks.
+    pub(super) fn delete(&self) -> Result<()> {
+        Ok(self.runtime.delete(&self.id, true)?)
+    }
+}
+
+impl Init {
+    pub(super) fn freeze(&self) -> Result<()> {
+        Ok(self.cgroup()?.freeze()?)
+    }
+
+    pub(super) fn thaw(&self) -> Result<()> {
+        Ok(self.cgroup()?.thaw()?)
+    }
+
+    /// Pids of everything in it, as the host counts.
+    pub(super) fn pids(&self) -> Vec<Pid> {
+        self.cgroup().and_then(|cgroup| Ok(cgroup.procs()?)).unwrap_or_default()
+    }
+
+    fn cgroup(&self) -> Result<&Cgroup> {
+        self.cgroup.as_ref().context("the container's cgroup was not found at its start")
+    }
+
+    /// Whether the kernel has killed something of it for memory. To be asked before its cgroup
+    /// goes.
+    pub(super) fn was_oom_killed(&self) -> bool {
+        let events = self.cgroup.as_ref().and_then(|cgroup| cgroup.memory_events().ok());
+        events.is_some_and(|events| events.oom_kills > 0)
+    }
+}
+
+/// What a caller ends with when the container's process never ran: as a shell has it, 127 for a
+/// program that is not there, 126 for one that cannot be executed; 125 is ours.
+pub(super) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(NotExecuted(error)) = error.downcast_ref() {
+        return if error.kind() == ErrorKind::NotFound { 127 } else { 126 };
+    }
+    match error.downcast_ref::<runtime::Error>() {
+        Some(runtime::Error::Child { kind: ErrorKind::NotFound, .. }) => 127,
+        Some(runtime::Error::Child { kind: ErrorKind::PermissionDenied, .. }) => 126,
+        _ => 125,
+    }
+}

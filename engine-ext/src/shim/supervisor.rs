@@ -1,0 +1,325 @@
+//! A container's life as its supervisor leads it: start, end, start again, the last end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use container::layout::{bundle, running};
+use container::{Config, Container, Status, Store};
+use linux::lock::Lock;
+use linux::process::{ExitStatus, Signal};
+use linux::signal::SignalFd;
+use runtime::Runtime;
+
+use super::console::Console;
+use super::event_loop::Listener;
+use super::guest::{Guest, Init};
+use super::log_file::{LogFile, Rotation};
+use super::protocol::Ready;
+use super::ready::{NotifySocket, ReadyPipe};
+use super::record::{Notes, Record};
+use super::requests::{Stranger, Waiter};
+use super::restart::{Counters, Decision, End, Reason, decide};
+use super::stop_signal::Init as InitProgram;
+use super::stopping::{Patience, Step, Stopping};
+use super::{guest, transport};
+
+/// A predecessor that has answered everyone may still be on its way out.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// What a stop may take when the one who asks cannot say (SIGTERM to the shim).
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// init has ended as far as its pidfd says, and somebody else has its status.
+const STATUS_UNKNOWN: ExitStatus = ExitStatus::Killed { signal: 9, core: false };
+
+/// The supervisor of one container.
+pub(super) struct Supervisor {
+    pub(super) store: Store,
+    pub(super) container: Container,
+    pub(super) config: Config,
+    pub(super) guest: Guest,
+    pub(super) console: Console,
+    pub(super) record: Record,
+    pub(super) notes: Notes,
+    pub(super) phase: Phase,
+    pub(super) stopping: Option<Stopping>,
+    /// Somebody wants it down: it does not start again.
+    pub(super) stop_asked: bool,
+    pub(super) strangers: Vec<Stranger>,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) listener: Listener,
+    pub(super) signals: SignalFd,
+    pub(super) notify: Option<NotifySocket>,
+    pub(super) ready: ReadyPipe,
+    counters: Counters,
+    lock: Lock,
+}
+
+/// Where the container is.
+pub(super) enum Phase {
+    Running(Init),
+    Restarting { at: Instant, code: i32 },
+    Down { code: i32 },
+}
+
+/// What the supervisor of a container is started with.
+pub(super) struct Start {
+    pub(super) root: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) id: String,
+    /// A client that is there from the first byte on.
+    pub(super) first: Option<Stranger>,
+}
+
+impl Supervisor {
+    /// Takes the container's lock and runs it. On failure nothing is left running.
+    pub(super) fn start(start: Start) -> Result<Self> {
+        let store = Store::new(start.root, start.state);
+        let container = store.get(&start.id.parse().context("read the container's id")?)?;
+        container.make_state_dir()?;
+        let lock =
+            Lock::with_deadline(container.state_dir.join(running::SHIM_LOCK), LOCK_PATIENCE)?;
+        // Whoever removes a container does so under the lock: it may be gone by now.
+        let config = container.config()?;
+
+        let signals =
+            SignalFd::new(&[Signal::CHLD, Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP])?;
+        let listener = Listener::new(transport::listen(&container.state_dir)?);
+        let notify = match config.system_container {
+            true => Some(NotifySocket::bind(&container.state_dir.join(running::NOTIFY))?),
+            false => None,
+        };
+        let console = Console::new(config.process.tty, open_log(&container, &config)?);
+        let runtime = Runtime::new(store.layout().runtime())
+            .with_seccomp_cache(store.layout().state().join("seccomp"));
+        let guest = Guest::new(runtime, &container);
+        let mut supervisor = Self {
+            guest,
+            console,
+            record: Record::begin(container.path(bundle::STATE)),
+            notes: Notes::new(&container.state_dir),
+            phase: Phase::Down { code: 0 },
+            stopping: None,
+            stop_asked: false,
+            strangers: start.first.into_iter().collect(),
+            waiters: Vec::new(),
+            listener,
+            signals,
+            notify,
+            ready: ReadyPipe::closed(),
+            counters: Counters::default(),
+            lock,
+            store,
+            container,
+            config,
+        };
+        supervisor.meet_strangers();
+        supervisor.first_start()?;
+        Ok(supervisor)
+    }
+
+    fn first_start(&mut self) -> Result<()> {
+        // What a killed predecessor left is in the way.
+        self.notes.check(self.guest.delete());
+        self.record.starting()?;
+        let started = self.start_guest();
+        if let Err(error) = &started {
+            let text = format!("{error:#}");
+            self.notes.check(self.record.failed(text, guest::exit_code(error)));
+            self.close();
+        }
+        started
+    }
+
+    fn start_guest(&mut self) -> Result<()> {
+        let (init, streams) = self.guest.start(&self.config, self.console.size())?;
+        self.console.set_streams(streams);
+        if let Err(error) = self.record.running(init.pid, init.start_time) {
+            // Nobody could find a container that is not recorded.
+            self.notes.check(self.guest.delete());
+            return Err(error.into());
+        }
+        self.phase = Phase::Running(init);
+        Ok(())
+    }
+
+    /// Who hears that the guest is ready, or that it ended before it was.
+    pub(super) fn report_to(&mut self, mut ready: ReadyPipe) {
+        if self.notify.is_none() {
+            // It will never say so.
+            ready.close();
+        }
+        self.ready = ready;
+    }
+
+    /// The pid to report to whoever started us.
+    pub(super) fn pid(&self) -> i32 {
+        self.record.state().pid.unwrap_or(0)
+    }
+
+    /// Init has ended: takes its last words, clears away, decides.
+    pub(super) fn init_ended(&mut self, status: Option<ExitStatus>) {
+        let Phase::Running(init) = &self.phase else { return };
+        let status = status.unwrap_or(STATUS_UNKNOWN);
+        let ran_for = init.since.elapsed();
+        let oom_killed = init.was_oom_killed();
+        self.console.drain(Instant::now());
+        self.notes.check(self.guest.delete());
+        let reason = Reason::of(status).filter(|_| self.config.system_container);
+        self.record.remember(|state| {
+            state.oom_killed = oom_killed;
+            state.stopped_by_user |= self.stop_asked;
+        });
+        self.decide(status, reason, ran_for);
+    }
+
+    fn decide(&mut self, status: ExitStatus, reason: Option<Reason>, ran_for: Duration) {
+        let end = End {
+            status,
+            stopped: self.stop_asked,
+            system_container: self.config.system_container,
+            ran_for,
+        };
+        // `update --restart` may have changed its mind.
+        if let Ok(config) = self.container.config() {
+            self.config.restart = config.restart;
+            self.config.auto_remove = config.auto_remove;
+        }
+        let (decision, counters) = decide(self.config.restart, &end, self.counters);
+        self.counters = counters;
+        let code = status.code();
+        let next = match decision {
+            Decision::Stay => Status::Stopped,
+            Decision::Restart { .. } => Status::Restarting,
+        };
+        self.notes.check(self.record.ended(next, status, reason, &self.counters));
+        self.stopping = None;
+        self.phase = match decision {
+            Decision::Stay => Phase::Down { code },
+            Decision::Restart { after } => Phase::Restarting { at: Instant::now() + after, code },
+        };
+    }
+
+    /// The pause before a restart is over.
+    pub(super) fn restart(&mut self) {
+        match self.start_guest() {
+            Ok(()) => self.console.announce_restart(Instant::now()),
+            Err(error) => {
+                self.notes.add(format_args!("restart: {error:#}"));
+                let code = guest::exit_code(&error);
+                let text = format!("restart: {error:#}");
+                self.record.remember(|state| state.error = text);
+                self.decide(ExitStatus::Exited(i32::from(code)), None, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Somebody wants it down.
+    pub(super) fn stop(&mut self, signal: Option<Signal>, patience: Patience, by_user: bool) {
+        let now = Instant::now();
+        self.stop_asked = true;
+        self.record.remember(|state| state.stopped_by_user |= by_user);
+        match &self.phase {
+            Phase::Running(init) => {
+                let asked = signal.or_else(|| self.config.stop_signal.as_deref()?.parse().ok());
+                match &mut self.stopping {
+                    Some(stopping) => {
+                        stopping.hurry(patience, now);
+                        if let Some(signal) = signal {
+                            stopping.send_also(signal, now);
+                        }
+                    }
+                    None => {
+                        let fitting = || InitProgram::of(init.pid).stop_signal();
+                        let signal = asked.unwrap_or_else(fitting);
+                        self.stopping = Some(Stopping::new(signal, patience, now));
+                    }
+                }
+                self.thaw();
+                self.go_on_stopping();
+            }
+            Phase::Restarting { .. } => self.cancel_restart(),
+            Phase::Down { .. } => {}
+        }
+    }
+
+    pub(super) fn stop_by_signal(&mut self) {
+        self.stop(None, Patience::For(STOP_PATIENCE), false);
+    }
+
+    pub(super) fn cancel_restart(&mut self) {
+        if let Phase::Restarting { code, .. } = self.phase {
+            self.stop_asked = true;
+            let stopped = self.record.change(|state| {
+                state.status = Status::Stopped;
+                state.stopped_by_user = true;
+            });
+            self.notes.check(stopped);
+            self.phase = Phase::Down { code };
+        }
+    }
+
+    /// A frozen process takes no signal on cgroup v1, and cannot shut down on either.
+    pub(super) fn thaw(&mut self) {
+        if self.record.state().status == Status::Paused
+            && let Phase::Running(init) = &self.phase
+        {
+            self.notes.check(init.thaw());
+            self.notes.check(self.record.change(|state| state.status = Status::Running));
+        }
+    }
+
+    /// Does what a stop under way has to do by now.
+    pub(super) fn go_on_stopping(&mut self) {
+        let now = Instant::now();
+        while let (Phase::Running(init), Some(stopping)) = (&self.phase, &mut self.stopping) {
+            let listens = |signal| InitProgram::of(init.pid).handles(signal);
+            match stopping.step(now, listens) {
+                None => return,
+                Some(Step::Signal(signal)) => self.notes.check(init.pidfd.signal(signal)),
+                Some(Step::KillAll) => {
+                    // Init first: its end is the end of its pid namespace.
+                    let killed = init.pidfd.signal(Signal::KILL);
+                    self.notes.check(self.guest.kill_all());
+                    self.notes.check(killed);
+                }
+                Some(Step::Complain) => self.complain(),
+            }
+        }
+    }
+
+    /// It is down for good: says so everywhere and lets go of everything.
+    pub(super) fn finish(mut self, code: i32) -> Console {
+        self.close();
+        if self.config.auto_remove
+            && let Err(error) = self.store.remove(&self.container)
+        {
+            self.notes.add(format_args!("remove: {:#}", anyhow::Error::from(error)));
+        }
+        // Whoever hears the answer may start or remove the container at once.
+        drop(self.lock);
+        for waiter in self.waiters {
+            waiter.answer_end(code);
+        }
+        self.ready.tell(&Ready::Exited { exited: code });
+        self.ready.close();
+        self.console.announce_end(code, Instant::now());
+        self.console
+    }
+
+    /// Nobody can reach us any more.
+    fn close(&mut self) {
+        self.listener.close();
+        let socket = self.container.state_dir.join(running::SHIM_SOCKET);
+        self.notes.check(transport::remove(&socket));
+    }
+}
+
+fn open_log(container: &Container, config: &Config) -> Result<Option<LogFile>> {
+    let log = &config.log;
+    if log.disabled {
+        return Ok(None);
+    }
+    let path = log.path.clone().unwrap_or_else(|| container.path(bundle::CONSOLE_LOG));
+    let max_size = Some(log.max_size).filter(|&size| size > 0);
+    Ok(Some(LogFile::open(&path, Rotation { max_size, max_file: log.max_file })?))
+}
