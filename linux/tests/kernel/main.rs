@@ -11,6 +11,7 @@
 )]
 
 mod block;
+mod cgroup;
 #[cfg(feature = "fault-injection")]
 mod fault;
 mod fork;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         root::CASES,
         seccomp::CASES,
         session::CASES,
+        &cgroup::cases(),
     ]
     .concat();
     if let Ok(wanted) = std::env::var(CASE) {
