@@ -18,6 +18,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &["runtime", "engine-ext", "syscontainer-tools", "lxcfs", "hooks"]),
 ];
 
+/// Async runtimes: inside `linux::netlink` and nowhere else.
+const ASYNC: &[&str] = &["async-std", "smol", "tokio"];
+
 /// Edges in cargo's metadata that are not in the table.
 pub(super) fn check(metadata: &Value) -> Vec<String> {
     let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -33,6 +36,9 @@ pub(super) fn check(metadata: &Value) -> Vec<String> {
         let dependencies = package["dependencies"].as_array().map(Vec::as_slice);
         for dependency in dependencies.unwrap_or_default() {
             let imported = name(dependency);
+            if ASYNC.contains(&imported.as_str()) && importer != "linux" {
+                found.push(format!("{importer}: may not import the async runtime {imported}"));
+            }
             if ours.contains(&imported) && !allowed.contains(&imported.as_str()) {
                 found.push(format!("{importer}: may not import {imported}"));
             }
@@ -49,11 +55,12 @@ mod tests {
     fn an_edge_upwards_and_an_unknown_crate_are_found() {
         let metadata = json!({ "packages": [
             { "name": "linux", "dependencies": [{ "name": "container" }, { "name": "rustix" }] },
-            { "name": "container", "dependencies": [{ "name": "linux" }] },
+            { "name": "container", "dependencies": [{ "name": "linux" }, { "name": "tokio" }] },
             { "name": "util", "dependencies": [] },
         ]});
         let expected = [
             "linux: may not import container",
+            "container: may not import the async runtime tokio",
             "util: a crate that xtask/src/tidy/edges.rs does not know",
         ];
         assert_eq!(super::check(&metadata), expected);

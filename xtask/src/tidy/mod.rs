@@ -9,6 +9,7 @@ use crate::step;
 
 mod edges;
 mod lexer;
+mod places;
 mod sources;
 
 pub(crate) fn run() -> Result<ExitCode> {
@@ -35,7 +36,9 @@ fn findings() -> Result<Vec<String>> {
     for file in files {
         let shown = file.display();
         let text = std::fs::read_to_string(&file).with_context(|| format!("read {shown}"))?;
-        let source = sources::check(file.strip_prefix(step::root()).unwrap_or(&file), &text);
+        let path = file.strip_prefix(step::root()).unwrap_or(&file);
+        let source = sources::check(path, &text);
+        found.extend(places::check(path, &text));
         unsafes += source.unsafes;
         found.extend(source.findings);
     }
