@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
+use expect_test::expect;
 use linux::mount::{self, Attributes};
 use linux::pty::{self, Size};
 use linux::raw::keyctl::join_session_keyring;
@@ -8,7 +9,7 @@ use linux::{CloneFlags, Forked};
 
 use crate::tell;
 
-crate::cases![a_pty_of_its_own_devpts, a_keyring_of_its_own];
+crate::cases![a_pty_of_its_own_devpts, ptys_are_refused_with_a_reason, a_keyring_of_its_own];
 
 fn a_pty_of_its_own_devpts() {
     let options = [("ptmxmode", Some("0666")), ("mode", Some("0620")), ("newinstance", None)];
@@ -37,6 +38,18 @@ fn a_pty_of_its_own_devpts() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8(shown.stdout).unwrap(), "40 120\n");
+}
+
+fn ptys_are_refused_with_a_reason() {
+    let options = [("ptmxmode", Some("0")), ("max", Some("1"))];
+    let devpts = mount::new_filesystem("devpts", None, &options, &Attributes::default()).unwrap();
+    let _only = pty::open_in(devpts.as_fd()).unwrap();
+    let refused = || pty::open_in(devpts.as_fd()).unwrap_err().to_string();
+    expect!["open ptmx: no space left on device (ENOSPC); raise max= of the devpts mount or /proc/sys/kernel/pty/max"]
+        .assert_eq(&refused());
+    let _somebody = linux::fsids::FsIds::assume(1000, 1000).unwrap();
+    expect!["open ptmx: permission denied (EACCES); mount devpts with ptmxmode=0666"]
+        .assert_eq(&refused());
 }
 
 fn a_keyring_of_its_own() {
