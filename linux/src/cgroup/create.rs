@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, Mode};
 
-use super::kernfs::{read_text, set, write};
+use super::kernfs::{self, read_text, set, write};
 use super::{Cgroup, CgroupPath, Hierarchy, Layout, Place, Version, remove, tree};
 use crate::error::{Errno, Error, Result};
 
@@ -176,8 +176,11 @@ pub(super) fn enable_what_can_be(dir: &Path) {
         .map(|name| format!("+{name}"))
         .collect();
     let file = dir.join("cgroup.subtree_control");
+    if missing.is_empty() || has_own_processes(dir) {
+        return;
+    }
     // One write is all or nothing.
-    if missing.is_empty() || write(&file, &missing.join(" ")).is_ok() {
+    if write(&file, &missing.join(" ")).is_ok() {
         return;
     }
     for controller in missing {
@@ -185,6 +188,16 @@ pub(super) fn enable_what_can_be(dir: &Path) {
             tracing::trace!(path = %file.display(), controller, %errno, "controller not enabled");
         }
     }
+}
+
+/// Whether there are processes in this very cgroup, which is not a top.
+///
+/// The kernel lets some controllers pass all the same (cpu, cpuset, pids), by making it the root of
+/// a threaded subtree, below which no container can live (cgroup-v2.rst, "Threads").
+fn has_own_processes(dir: &Path) -> bool {
+    // However many there are, one is enough to know.
+    let has_any = |file| kernfs::read(&dir.join(file), 0) == Err(Errno::FBIG);
+    has_any("cgroup.type") && has_any("cgroup.procs")
 }
 
 /// Hands `controller` down from the top to `dir`, or says which cgroup on the way prevents it.
@@ -200,7 +213,11 @@ pub(super) fn enable(top: &Path, dir: &Path, controller: &str) -> Result<()> {
             continue;
         }
         let file = parent.join("cgroup.subtree_control");
-        write(&file, &format!("+{controller}")).map_err(|errno| {
+        let written = match has_own_processes(parent) {
+            true => Err(Errno::BUSY),
+            false => write(&file, &format!("+{controller}")),
+        };
+        written.map_err(|errno| {
             let call = format!("enable controller {controller} in {}", parent.display());
             let error = Error::new(call, errno);
             match errno {

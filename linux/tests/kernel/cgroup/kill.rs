@@ -13,7 +13,8 @@ crate::cases![
     v2_kills_a_process_that_forks_all_the_time,
     v1_freezes_and_thaws,
     v2_freezes_and_thaws,
-    what_is_frozen_dies_too,
+    v1_what_is_frozen_dies_too,
+    v2_what_is_frozen_dies_too,
     the_caller_does_not_kill_itself,
     one_without_processes_is_no_work,
 ];
@@ -108,16 +109,22 @@ fn v2_freezes_and_thaws() {
     freezes(Version::V2);
 }
 
-fn what_is_frozen_dies_too() {
-    for version in [Version::V1, Version::V2] {
-        let world = World::only(version);
-        let cgroup = world.create("a");
-        let (_, pidfd) = sleeper(&cgroup);
-        cgroup.freeze().unwrap();
-        assert_eq!(cgroup.kill_all(PATIENCE).unwrap(), []);
-        assert!(!pidfd.is_alive());
-        pidfd.wait().unwrap();
-    }
+fn frozen_dies(version: Version) {
+    let world = World::only(version);
+    let cgroup = world.create("a");
+    let (_, pidfd) = sleeper(&cgroup);
+    cgroup.freeze().unwrap();
+    assert_eq!(cgroup.kill_all(PATIENCE).unwrap(), []);
+    assert!(!pidfd.is_alive());
+    pidfd.wait().unwrap();
+}
+
+fn v1_what_is_frozen_dies_too() {
+    frozen_dies(Version::V1);
+}
+
+fn v2_what_is_frozen_dies_too() {
+    frozen_dies(Version::V2);
 }
 
 fn the_caller_does_not_kill_itself() {

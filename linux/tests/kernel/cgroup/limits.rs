@@ -21,7 +21,8 @@ crate::cases![
     one_who_has_processes_cannot_hand_down,
     any_file_of_the_v2_tree,
     pressure_is_told,
-    what_cannot_be_honoured_is_refused_by_name,
+    v1_refuses_by_name_what_it_cannot_honour,
+    v2_refuses_by_name_what_it_cannot_honour,
 ];
 
 const MIB: u64 = 1 << 20;
@@ -349,15 +350,18 @@ fn refusal(cgroup: &Cgroup, world: &World, resources: &Resources, expect: Expect
     expect.assert_eq(&world.plain(&cgroup.apply(resources).unwrap_err()));
 }
 
-fn what_cannot_be_honoured_is_refused_by_name() {
-    for version in [Version::V1, Version::V2] {
-        let world = World::only(version);
-        let cgroup = world.create("a");
-        refused(version, &world, &cgroup);
-    }
+fn v1_refuses_by_name_what_it_cannot_honour() {
+    refuses(Version::V1);
 }
 
-fn refused(version: Version, world: &World, cgroup: &Cgroup) {
+fn v2_refuses_by_name_what_it_cannot_honour() {
+    refuses(Version::V2);
+}
+
+fn refuses(version: Version) {
+    let world = World::only(version);
+    let cgroup = world.create("a");
+    let (world, cgroup) = (&world, &cgroup);
     let rdma = Rdma { device: "mlx5_0".to_owned(), handles: Some(1), objects: None };
     if world.layout.with("rdma").is_none() {
         refusal(
