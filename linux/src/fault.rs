@@ -43,12 +43,14 @@ mod injected {
             let text = std::env::var("SYSC_FAULT").unwrap_or_default();
             parse(&text).unwrap_or_else(|| panic!("SYSC_FAULT={text}: want call:ERRNO|KILL:turn"))
         });
+        let mut answer = Ok(());
+        // Every one counts, also when another one acts.
         for fault in faults.iter().filter(|fault| fault.call == call) {
             if fault.seen.fetch_add(1, Ordering::Relaxed) + 1 != fault.turn {
                 continue;
             }
             match fault.action {
-                Action::Fail(errno) => return Err(errno),
+                Action::Fail(errno) => answer = Err(errno),
                 Action::Kill => {
                     let _ = rustix::process::kill_process(
                         rustix::process::getpid(),
@@ -57,7 +59,7 @@ mod injected {
                 }
             }
         }
-        Ok(())
+        answer
     }
 
     fn parse(text: &str) -> Option<Vec<Fault>> {

@@ -24,6 +24,7 @@
 //! | MOUNT_ATTR_NOSYMFOLLOW | 5.14 | [`mount::Flags::NOSYMFOLLOW`] | refused |
 //! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 5.19 | [`raw::seccomp`] | refused |
 //! | MOVE_MOUNT_BENEATH | 6.5 | [`mount::attach_beneath`] | refused; attach on top |
+//! | attaching to, or cloning from, a tree that is detached | 6.15 | [`mount::attach`], [`mount::clone_tree`] | refused (`EINVAL`); attach it first |
 //! | NS_GET_PID_FROM_PIDNS | 6.11 | [`pidns::init_of`] | a scan of /proc |
 //!
 //! # Where to look
@@ -52,7 +53,6 @@ pub mod lock;
 pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
-pub mod netlink;
 pub mod ns;
 pub mod pidns;
 pub mod poll;

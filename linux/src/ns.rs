@@ -193,14 +193,23 @@ pub fn enter(fd: impl AsFd, flags: CloneFlags) -> Result<()> {
                 ThreadNameSpaceType::from_bits_retain(bits),
             )
         })
-        .during(|| format!("enter namespaces {}", names(flags)))
+        .map_err(|errno| refused("enter namespaces", flags, errno))
 }
 
 /// Gives the calling thread new namespaces; pid and time take effect for children only.
 pub fn unshare(flags: CloneFlags) -> Result<()> {
     fault::check("unshare")
         .and_then(|()| raw::thread::unshare(flags))
-        .during(|| format!("make new namespaces {}", names(flags)))
+        .map_err(|errno| refused("make new namespaces", flags, errno))
+}
+
+fn refused(act: &str, flags: CloneFlags, errno: Errno) -> Error {
+    let error = Error::new(format!("{act} {}", names(flags)), errno);
+    match errno {
+        Errno::PERM => error.with_hint("run it as root"),
+        Errno::NOSPC => error.with_hint("raise the limits below /proc/sys/user"),
+        _ => error,
+    }
 }
 
 /// Runs `f` inside the mount namespace `fd`, on a thread that ends there: the caller stays where

@@ -105,35 +105,6 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> Pty {
-        open_in(std::fs::File::open("/dev/pts").unwrap().as_fd()).unwrap()
-    }
-
-    #[test]
-    fn bytes_pass_and_size_is_shared() {
-        let pty = pair();
-        set_size(&pty.master, Size { rows: 10, columns: 33 }).unwrap();
-        assert_eq!(size(&pty.peer).unwrap(), Size { rows: 10, columns: 33 });
-        rustix::io::write(&pty.peer, b"hi\n").unwrap();
-        let mut text = [0; 8];
-        assert_eq!(rustix::io::read(&pty.master, &mut text).unwrap(), 4);
-        assert_eq!(&text[..4], b"hi\r\n");
-    }
-
-    #[test]
-    fn raw_mode_ends_with_its_guard() {
-        let pty = pair();
-        let lines = |fd: &OwnedFd| {
-            let mode = rustix::termios::tcgetattr(fd).unwrap();
-            mode.local_modes.contains(rustix::termios::LocalModes::ICANON)
-        };
-        assert!(lines(&pty.peer));
-        let raw = RawMode::enter(&pty.peer).unwrap();
-        assert!(!lines(&pty.peer));
-        drop(raw);
-        assert!(lines(&pty.peer));
-    }
-
     #[test]
     fn a_ptmx_elsewhere_is_refused() {
         let dir = tempfile::tempdir().unwrap();

@@ -26,6 +26,12 @@ pub fn run(name: &str, program: impl FnOnce() -> Report) -> ExitCode {
     }
 }
 
+/// Says something on stderr that is no error.
+pub fn note(text: &str) {
+    // Nobody is left to hear that stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{}", escape::line(text));
+}
+
 /// The error as people see it.
 #[must_use]
 pub fn text(name: &str, error: &anyhow::Error) -> String {

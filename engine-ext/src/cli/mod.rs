@@ -1,2 +1,291 @@
-//! The command line.
+//! The command line: one struct and one short function a command.
+
 pub mod args;
+mod attach;
+mod create;
+mod exec;
+mod info;
+mod inspect;
+mod kill;
+mod logs;
+mod pause;
+mod ps;
+mod rename;
+mod restart;
+mod rm;
+mod run;
+mod start;
+mod stop;
+mod unsupported;
+mod version;
+mod wait;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
+use container::{Container, Store};
+use ui::report::{Many, WithExit};
+use ui::{Exit, Report};
+
+use crate::lifecycle::Engine;
+use crate::shim::client::{LaunchError, program};
+
+/// Run system containers and ordinary ones, without a daemon
+#[derive(Debug, Parser)]
+#[command(
+    name = "isula",
+    version,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = false,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Keep containers in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_ROOT)]
+    root: PathBuf,
+    /// Keep track of running containers in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_STATE)]
+    state: PathBuf,
+    /// Supervise containers with this program
+    ///
+    /// Default: $ISULA_SHIM, else isula-shim beside this program.
+    #[arg(long, global = true, value_name = "PROGRAM")]
+    shim: Option<PathBuf>,
+    /// Log to this file instead of stderr
+    #[arg(long, global = true, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Log this much: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    log_level: String,
+    /// Log as text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: String,
+    /// Log every step
+    #[arg(short = 'D', long, global = true)]
+    debug: bool,
+    /// Print help
+    #[arg(long, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
+    #[command(flatten)]
+    daemon: unsupported::DaemonArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Attach(attach::AttachArgs),
+    Create(Box<create::CreateArgs>),
+    Exec(exec::ExecArgs),
+    Info(info::InfoArgs),
+    Inspect(inspect::InspectArgs),
+    Kill(kill::KillArgs),
+    Logs(logs::LogsArgs),
+    Pause(pause::PauseArgs),
+    Ps(ps::PsArgs),
+    Rename(rename::RenameArgs),
+    Restart(restart::RestartArgs),
+    Rm(rm::RmArgs),
+    Run(Box<run::RunArgs>),
+    Start(start::StartArgs),
+    Stop(stop::StopArgs),
+    Unpause(pause::UnpauseArgs),
+    Version(version::VersionArgs),
+    Wait(wait::WaitArgs),
+    #[command(flatten)]
+    Unsupported(unsupported::UnsupportedVerb),
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) engine: Engine,
+}
+
+/// The program.
+pub fn main() -> Report {
+    run(std::env::args_os())
+}
+
+/// The program with these arguments, the first of them its name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Report {
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return answer(&error),
+    };
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| anyhow!(plain(&error)))?;
+    dispatch(cli)
+}
+
+/// The grammar, with the two habits of the predecessor: every flag may say `=true` or `=false`,
+/// and the word after an option that takes one is its value, whatever it begins with.
+pub fn command() -> Command {
+    adapt(Cli::command())
+}
+
+fn adapt(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        if arg.is_positional() {
+            return arg;
+        }
+        match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .value_parser(clap::value_parser!(bool))
+                .value_name("BOOL")
+                .hide_possible_values(true)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .default_value("false")
+                .hide_default_value(true),
+            ArgAction::Set | ArgAction::Append => arg.allow_hyphen_values(true),
+            _ => arg,
+        }
+    });
+    command.mut_subcommands(adapt)
+}
+
+fn dispatch(cli: Cli) -> Report {
+    let Cli { global, verb } = cli;
+    let verb_name = verb.name();
+    let report = global.daemon.check().and_then(|()| execute(global, verb));
+    report.map_err(|error| exit_code(error.context(verb_name), verb_name))
+}
+
+fn execute(global: Global, verb: Verb) -> Report {
+    let level = if global.debug { "debug" } else { &global.log_level };
+    ui::log::init(&ui::log::Options {
+        file: global.log.clone(),
+        level: level.parse().map_err(|error: String| anyhow!("--log-level: {error}"))?,
+        format: global.log_format.parse().map_err(|e: String| anyhow!("--log-format: {e}"))?,
+    })?;
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).with_context(|| format!("make {} absolute", path.display()))
+    };
+    let context = Session {
+        engine: Engine {
+            store: Store::new(absolute(global.root)?, absolute(global.state)?),
+            shim: match global.shim.or_else(|| std::env::var_os("ISULA_SHIM").map(Into::into)) {
+                Some(program) => program,
+                None => program()?,
+            },
+        },
+    };
+    match verb {
+        Verb::Attach(args) => attach::attach(&context, &args),
+        Verb::Create(args) => create::create(&context, &args),
+        Verb::Exec(args) => exec::exec(&context, &args),
+        Verb::Info(args) => info::info(&context, &args),
+        Verb::Inspect(args) => inspect::inspect(&context, &args),
+        Verb::Kill(args) => kill::kill(&context, &args),
+        Verb::Logs(args) => logs::logs(&context, &args),
+        Verb::Pause(args) => pause::pause(&context, &args),
+        Verb::Ps(args) => ps::ps(&context, &args),
+        Verb::Rename(args) => rename::rename(&context, &args),
+        Verb::Restart(args) => restart::restart(&context, &args),
+        Verb::Rm(args) => rm::rm(&context, &args),
+        Verb::Run(args) => run::run(&context, &args),
+        Verb::Start(args) => start::start(&context, &args),
+        Verb::Stop(args) => stop::stop(&context, &args),
+        Verb::Unpause(args) => pause::unpause(&context, &args),
+        Verb::Version(args) => version::version(&args),
+        Verb::Wait(args) => wait::wait(&context, &args),
+        Verb::Unsupported(verb) => verb.refuse(),
+    }
+}
+
+impl Verb {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Attach(_) => "attach",
+            Self::Create(_) => "create",
+            Self::Exec(_) => "exec",
+            Self::Info(_) => "info",
+            Self::Inspect(_) => "inspect",
+            Self::Kill(_) => "kill",
+            Self::Logs(_) => "logs",
+            Self::Pause(_) => "pause",
+            Self::Ps(_) => "ps",
+            Self::Rename(_) => "rename",
+            Self::Restart(_) => "restart",
+            Self::Rm(_) => "rm",
+            Self::Run(_) => "run",
+            Self::Start(_) => "start",
+            Self::Stop(_) => "stop",
+            Self::Unpause(_) => "unpause",
+            Self::Version(_) => "version",
+            Self::Wait(_) => "wait",
+            Self::Unsupported(verb) => verb.name(),
+        }
+    }
+}
+
+/// What could not be executed or found says so; `create`, `run` and `exec` mean 125 otherwise.
+fn exit_code(error: anyhow::Error, verb: &str) -> anyhow::Error {
+    let of_process = error.chain().find_map(|cause| cause.downcast_ref::<LaunchError>());
+    let exit = match of_process {
+        Some(refusal) => Exit(refusal.exit_code),
+        None if matches!(verb, "create" | "run" | "exec") => Exit::NOT_STARTED,
+        None => Exit::FAILED,
+    };
+    Err::<(), _>(error).exit(exit).expect_err("it is an error")
+}
+
+/// Help is an answer; the rest is a wrong command line.
+fn answer(error: &clap::Error) -> Report {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print(&error.render().to_string())?;
+            Ok(Exit::DONE)
+        }
+        _ => Err(anyhow!(plain(error))).exit(Exit::NOT_STARTED),
+    }
+}
+
+fn plain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned()
+}
+
+/// Data goes to stdout, whole or not at all.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("write to stdout")
+}
+
+impl Session {
+    /// Does the same to each container, goes on after a failure, and prints what went well.
+    pub(crate) fn each(
+        &self,
+        names: &[String],
+        act: impl Fn(&Container) -> Result<()>,
+    ) -> Report {
+        let mut errors = vec![];
+        for name in names {
+            let done = self.engine.store.find(name).map_err(Into::into).and_then(|container| {
+                act(&container).with_context(|| format!("container {name}"))
+            });
+            match done {
+                Ok(()) => print(&format!("{name}\n"))?,
+                Err(error) => errors.push(error),
+            }
+        }
+        Many::check(errors)?;
+        Ok(Exit::DONE)
+    }
+}
+

@@ -1,1 +1,53 @@
-//! l
+//! The order of things: one file a use case, each a list of steps from top to bottom.
+
+mod create;
+pub mod exec;
+mod kill;
+mod pause;
+mod remove;
+mod start;
+mod stop;
+mod takeover;
+mod wait;
+
+use std::path::PathBuf;
+
+use container::Store;
+use linux::process::Pid;
+use runtime::Runtime;
+
+pub use create::create;
+pub use kill::kill;
+pub use pause::{pause, unpause};
+pub use remove::{remove, take_away};
+pub use start::{Foreground, Outcome, Start, start};
+pub(crate) use start::outcome;
+pub use stop::{Stop, stop};
+pub use wait::wait;
+
+/// What every use case works with.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub store: Store,
+    /// The `isula-shim` program.
+    pub shim: PathBuf,
+}
+
+impl Engine {
+    /// The runtime as shims of this engine use it.
+    pub fn runtime(&self) -> Runtime {
+        let layout = self.store.layout();
+        Runtime::new(layout.runtime()).with_seccomp_cache(layout.state().join("seccomp"))
+    }
+}
+
+/// The name if it has one, else the id.
+pub fn shown(config: &container::Config) -> &str {
+    let name = config.name.as_str();
+    if name == config.id.as_str() { config.id.short() } else { name }
+}
+
+/// The init of a container that has one.
+fn init(state: &container::State) -> Option<(Pid, u64)> {
+    Some((Pid::new(state.pid?)?, state.start_time?))
+}

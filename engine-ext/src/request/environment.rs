@@ -35,23 +35,37 @@ pub fn asked(entries: &[String], files: &[String], outside: &Outside<'_>) -> Res
         let text = (outside.read)(Path::new(file))?;
         for line in text.lines().map(str::trim_start) {
             if !line.is_empty() && !line.starts_with('#') {
-                add(&mut env, line, outside)?;
+                add(&mut env, line, outside.variable)?;
             }
         }
     }
     for entry in entries {
-        add(&mut env, entry, outside)?;
+        add(&mut env, entry, outside.variable)?;
     }
     Ok(env)
 }
 
-fn add(env: &mut Vec<String>, entry: &str, outside: &Outside<'_>) -> Result<()> {
+/// The variables of a command line alone.
+pub fn variables(
+    entries: &[String],
+    ours: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<String>> {
+    let mut env = vec![];
+    entries.iter().try_for_each(|entry| add(&mut env, entry, ours))?;
+    Ok(env)
+}
+
+fn add(
+    env: &mut Vec<String>,
+    entry: &str,
+    ours: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
     if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
         bail!("Invalid environment {entry}; write KEY=VALUE or KEY");
     }
     if entry.contains('=') {
         set(env, entry.to_owned());
-    } else if let Some(value) = (outside.variable)(entry) {
+    } else if let Some(value) = ours(entry) {
         set(env, format!("{entry}={value}"));
     }
     Ok(())

@@ -23,6 +23,8 @@ use super::restart::{Counters, Decision, End, Reason, decide};
 use super::stop_signal::Init as InitProgram;
 use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
+use crate::lifecycle::take_away;
+use crate::prepare::{Held, before_start};
 
 /// A predecessor that has answered everyone may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,6 +53,7 @@ pub(super) struct Supervisor {
     pub(super) notify: Option<NotifySocket>,
     pub(super) ready: ReadyPipe,
     counters: Counters,
+    held: Option<Held>,
     lock: Lock,
 }
 
@@ -107,6 +110,7 @@ impl Supervisor {
             notify,
             ready: ReadyPipe::closed(),
             counters: Counters::default(),
+            held: None,
             lock,
             store,
             container,
@@ -131,6 +135,7 @@ impl Supervisor {
     }
 
     fn start_guest(&mut self) -> Result<()> {
+        before_start(self.store.layout(), &self.container, &self.config, &mut self.held)?;
         let (init, streams) = self.guest.start(&self.config, self.console.size())?;
         self.console.set_streams(streams);
         if let Err(error) = self.record.running(init.pid, init.start_time) {
@@ -165,7 +170,10 @@ impl Supervisor {
         self.console.drain(Instant::now());
         self.notes.check(self.guest.delete());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
-        self.record.remember(|state| state.oom_killed = oom_killed);
+        self.record.remember(|state| {
+            state.oom_killed = oom_killed;
+            state.stopped_by_user |= self.stop_asked;
+        });
         self.decide(status, reason, ran_for);
     }
 
@@ -288,11 +296,12 @@ impl Supervisor {
     pub(super) fn finish(mut self, code: i32) -> Console {
         self.close();
         if self.config.auto_remove
-            && let Err(error) = self.store.remove(&self.container)
+            && let Err(error) = take_away(&self.store, &self.container)
         {
-            self.notes.add(format_args!("remove: {:#}", anyhow::Error::from(error)));
+            self.notes.add(format_args!("remove: {error:#}"));
         }
         // Whoever hears the answer may start or remove the container at once.
+        drop(self.held);
         drop(self.lock);
         for waiter in self.waiters {
             waiter.answer_end(code);

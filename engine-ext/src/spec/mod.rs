@@ -24,7 +24,7 @@ use oci_spec::runtime::{
 
 pub use capabilities::{bounding, for_user};
 pub use devices::DeviceFact;
-pub use process::{umask, uuid};
+pub use process::{rlimits, umask, uuid};
 pub use resources::limits;
 
 use crate::host::Host;
@@ -32,7 +32,7 @@ use crate::host::Host;
 /// Tells the runtime that the cgroup mount is for an init that manages cgroups.
 const SYSTEM_CONTAINER: &str = "org.isula.system-container";
 /// The specification version whose members are used below.
-const OCI_VERSION: &str = "1.2.0";
+pub const OCI_VERSION: &str = "1.2.0";
 
 /// The document.
 pub fn build(config: &Config, host: &Host) -> Result<Spec> {

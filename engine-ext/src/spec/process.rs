@@ -70,7 +70,7 @@ pub fn uuid(config: &Config) -> String {
     parts.join("-")
 }
 
-fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
+pub fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
     ulimits
         .iter()
         .map(|ulimit| {

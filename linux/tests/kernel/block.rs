@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
+use expect_test::expect;
 use linux::block::BlockDevice;
 use linux::loop_device::{Loop, Settings};
 use linux::mount::{self, Attributes};
@@ -12,6 +13,7 @@ crate::cases![
     a_filesystem_in_a_file,
     autoclear_ends_with_the_last_user,
     read_only_is_for_everybody,
+    without_the_module_it_says_so,
 ];
 
 fn image(name: &str, size: u64) -> (String, File) {
@@ -105,4 +107,12 @@ fn read_only_is_for_everybody() {
     let (_, file) = image("read-only", 1 << 20);
     let device = bind(&file, Settings { read_only: true, ..AUTOCLEAR });
     assert_eq!(tell("blockdev", &["--getro", device.path().to_str().unwrap()]), "1");
+}
+
+fn without_the_module_it_says_so() {
+    mount::attach(crate::tmpfs(), File::open("/dev").unwrap()).unwrap();
+    expect![
+        "open /dev/loop-control: no such file or directory (ENOENT); load the module: modprobe loop"
+    ]
+    .assert_eq(&Loop::bind(File::open("/mnt").unwrap(), AUTOCLEAR).unwrap_err().to_string());
 }

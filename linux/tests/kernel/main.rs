@@ -17,7 +17,6 @@ mod fault;
 mod fork;
 mod fsids;
 mod mount;
-mod netlink;
 mod ns;
 mod process;
 mod root;
@@ -56,7 +55,6 @@ fn main() -> ExitCode {
         fork::CASES,
         fsids::CASES,
         mount::CASES,
-        netlink::CASES,
         ns::CASES,
         process::CASES,
         root::CASES,

@@ -17,6 +17,7 @@ crate::cases![
     refusals_say_what_the_kernel_said,
     propagation_is_set_and_shown,
     pivot_leaves_nothing_of_the_old_root,
+    pivot_does_not_reach_the_peers_of_the_old_root,
     move_over_root_changes_root,
     detach_by_descriptor,
     a_single_file_is_mounted,
@@ -160,6 +161,9 @@ fn refusals_say_what_the_kernel_said() {
         .assert_eq(&refused("tmpfs", &[("size", Some("much"))]));
     expect!["set nosuchoption of tmpfs: tmpfs: Unknown parameter 'nosuchoption': invalid argument (EINVAL)"]
         .assert_eq(&refused("tmpfs", &[("nosuchoption", None)]));
+    let long = "x".repeat(256);
+    expect!["set source=LONG of tmpfs: invalid argument (EINVAL); the kernel takes at most 255 bytes for one option"]
+        .assert_eq(&refused("tmpfs", &[("source", Some(&long))]).replace(&long, "LONG"));
     let text = refused("overlay", &[("lowerdir", Some("/nonexistent"))]);
     assert!(text.starts_with("set lowerdir=/nonexistent of overlay: "), "{text}");
     assert!(text.contains("(ENOENT)") || text.contains("(EINVAL)"), "{text}");
@@ -216,6 +220,24 @@ fn pivot_leaves_nothing_of_the_old_root() {
     let points: Vec<_> =
         mounts.iter().map(|mount| (mount.mount_point.to_str().unwrap(), &*mount.fstype)).collect();
     assert_eq!(points, [("/", "tmpfs"), ("/proc", "proc")]);
+}
+
+/// A mount below the old root that others share stays where they see it.
+fn pivot_does_not_reach_the_peers_of_the_old_root() {
+    mount::attach(tmpfs(), dir("/mnt/shared")).unwrap();
+    mount::set_propagation("/mnt/shared", Propagation::Shared, false).unwrap();
+    mount::attach(tmpfs(), dir("/mnt/shared/below")).unwrap();
+    match linux::fork(CloneFlags::NEWNS, None).unwrap() {
+        Forked::Child => {
+            // As the root alone has to be: / and the parent of the new root.
+            mount::set_propagation("/", Propagation::Private, false).unwrap();
+            mount::set_propagation("/mnt", Propagation::Private, false).unwrap();
+            mount::pivot(new_root()).unwrap();
+            std::process::exit(0)
+        }
+        Forked::Parent { pidfd, .. } => assert!(pidfd.wait().unwrap().is_success()),
+    }
+    assert_eq!(tell("findmnt", &["-rno", "FSTYPE", "-M", "/mnt/shared/below"]), "tmpfs");
 }
 
 fn move_over_root_changes_root() {

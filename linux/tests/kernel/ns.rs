@@ -14,6 +14,7 @@ crate::cases![
     a_panic_stays_on_the_visiting_thread,
     a_socket_belongs_to_the_visited_network,
     a_gone_process_has_none,
+    refusals_say_what_to_do,
 ];
 
 /// A process in namespaces of its own.
@@ -118,4 +119,17 @@ fn a_gone_process_has_none() {
         .assert_eq(&Namespace::of(&pidfd, Kind::Net).unwrap_err().to_string());
     let error = ns::enter(&pidfd, CloneFlags::NEWNET | CloneFlags::NEWUTS).unwrap_err();
     expect!["enter namespaces uts,net: no such process (ESRCH)"].assert_eq(&error.to_string());
+}
+
+fn refusals_say_what_to_do() {
+    let host = fs::File::open("/proc/self/ns/net").unwrap();
+    ns::unshare(CloneFlags::NEWUSER).unwrap();
+    let error = ns::enter(host, CloneFlags::NEWNET);
+    expect!["enter namespaces net: operation not permitted (EPERM); run it as root"]
+        .assert_eq(&error.unwrap_err().to_string());
+    // The limit is of this user namespace.
+    fs::write("/proc/sys/user/max_uts_namespaces", "0").unwrap();
+    let error = ns::unshare(CloneFlags::NEWUTS | CloneFlags::NEWTIME).unwrap_err();
+    expect!["make new namespaces uts,time: no space left on device (ENOSPC); raise the limits below /proc/sys/user"]
+        .assert_eq(&error.to_string());
 }

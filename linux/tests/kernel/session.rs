@@ -1,18 +1,53 @@
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
 
+use expect_test::expect;
 use linux::mount::{self, Attributes};
-use linux::pty::{self, Size};
+use linux::pty::{self, RawMode, Size};
 use linux::raw::keyctl::join_session_keyring;
 use linux::{CloneFlags, Forked};
 
 use crate::tell;
 
-crate::cases![a_pty_of_its_own_devpts, a_keyring_of_its_own];
+crate::cases![
+    bytes_pass_and_size_is_shared,
+    raw_mode_ends_with_its_guard,
+    a_pty_of_its_own_devpts,
+    ptys_are_refused_with_a_reason,
+    a_keyring_of_its_own
+];
+
+fn devpts(options: &[(&str, Option<&str>)]) -> OwnedFd {
+    mount::new_filesystem("devpts", None, options, &Attributes::default()).unwrap()
+}
+
+fn bytes_pass_and_size_is_shared() {
+    let pty = pty::open_in(devpts(&[]).as_fd()).unwrap();
+    pty::set_size(&pty.master, Size { rows: 10, columns: 33 }).unwrap();
+    assert_eq!(pty::size(&pty.peer).unwrap(), Size { rows: 10, columns: 33 });
+    rustix::io::write(&pty.peer, b"hi\n").unwrap();
+    let mut text = [0; 8];
+    assert_eq!(rustix::io::read(&pty.master, &mut text).unwrap(), 4);
+    assert_eq!(&text[..4], b"hi\r\n");
+}
+
+fn raw_mode_ends_with_its_guard() {
+    let pty = pty::open_in(devpts(&[]).as_fd()).unwrap();
+    let is_raw = || {
+        let shown = Command::new("stty").arg("-a").stdin(pty.peer.try_clone().unwrap()).output();
+        String::from_utf8(shown.unwrap().stdout).unwrap().contains("-icanon")
+    };
+    assert!(!is_raw());
+    let raw = RawMode::enter(&pty.peer).unwrap();
+    assert!(is_raw());
+    drop(raw);
+    assert!(!is_raw());
+}
 
 fn a_pty_of_its_own_devpts() {
     let options = [("ptmxmode", Some("0666")), ("mode", Some("0620")), ("newinstance", None)];
-    let devpts = mount::new_filesystem("devpts", None, &options, &Attributes::default()).unwrap();
+    let devpts = devpts(&options);
     // Detached: nobody has a path to it, and it works.
     let pty = pty::open_in(devpts.as_fd()).unwrap();
     let second = pty::open_in(devpts.as_fd()).unwrap();
@@ -31,12 +66,20 @@ fn a_pty_of_its_own_devpts() {
         }
         Forked::Parent { pidfd, .. } => drop(pidfd.wait().unwrap()),
     }
-    let shown = std::process::Command::new("stty")
-        .arg("size")
-        .stdin(std::process::Stdio::from(terminal))
-        .output()
-        .unwrap();
+    let shown = Command::new("stty").arg("size").stdin(Stdio::from(terminal)).output().unwrap();
     assert_eq!(String::from_utf8(shown.stdout).unwrap(), "40 120\n");
+}
+
+fn ptys_are_refused_with_a_reason() {
+    let options = [("ptmxmode", Some("0")), ("max", Some("1"))];
+    let devpts = devpts(&options);
+    let _only = pty::open_in(devpts.as_fd()).unwrap();
+    let refused = || pty::open_in(devpts.as_fd()).unwrap_err().to_string();
+    expect!["open ptmx: no space left on device (ENOSPC); raise max= of the devpts mount or /proc/sys/kernel/pty/max"]
+        .assert_eq(&refused());
+    let _somebody = linux::fsids::FsIds::assume(1000, 1000).unwrap();
+    expect!["open ptmx: permission denied (EACCES); mount devpts with ptmxmode=0666"]
+        .assert_eq(&refused());
 }
 
 fn a_keyring_of_its_own() {

@@ -2,7 +2,6 @@
 //! process of its own, applies there and lets it say what `/proc/thread-self` shows.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::process::Command;
 
 use expect_test::{Expect, expect};
@@ -10,13 +9,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Status;
-
-/// To the process that started this one, whatever the harness does with output.
-macro_rules! say {
-    ($($what:tt)*) => {
-        writeln!(std::io::stdout(), $($what)*).unwrap()
-    };
-}
 
 const CHILD: &str = "RUNTIME_SECURITY_CHILD";
 
@@ -77,11 +69,11 @@ fn in_child(test: &str, act: impl FnOnce()) -> Option<HashMap<String, String>> {
 
 fn show_status() {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    say!("\n{status}");
+    println!("\n{status}");
 }
 
 fn done() {
-    say!("\ndone: yes");
+    println!("\ndone: yes");
 }
 
 #[test]
@@ -107,7 +99,7 @@ fn five_sets_ids_and_no_new_privileges_are_exact() {
         security.apply().unwrap();
         show_status();
         let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
-        say!("score: {score}");
+        println!("score: {score}");
         done();
     });
     let Some(seen) = seen else { return };
@@ -159,7 +151,7 @@ fn a_filter_that_refuses_capset_is_explained() {
     let seen = in_child(test, || {
         let security = prepared(json!({}), seccomp("SCMP_ACT_ERRNO", &["capset"])).unwrap();
         let error = security.apply().unwrap_err();
-        say!("\ntext: {}", chain(&error));
+        println!("\ntext: {}", chain(&error));
         let security = prepared(json!({"noNewPrivileges": true}), json!({})).unwrap();
         drop(security);
         done();
@@ -182,16 +174,16 @@ fn limits_are_exact_and_raising_needs_the_privilege() {
         };
         let raise = limits(500, 2000);
         match raise.grant(None) {
-            Ok(()) => say!("\nraised: {:?}", getrlimit(Resource::Nofile).maximum),
-            Err(error) => say!("\nrefused: {}", chain(&error)),
+            Ok(()) => println!("\nraised: {:?}", getrlimit(Resource::Nofile).maximum),
+            Err(error) => println!("\nrefused: {}", chain(&error)),
         }
         setrlimit(Resource::Nofile, start).unwrap();
         let lower = limits(50, 60);
         lower.grant(None).unwrap();
-        say!("untouched: {:?}", getrlimit(Resource::Nofile).maximum);
+        println!("untouched: {:?}", getrlimit(Resource::Nofile).maximum);
         lower.apply().unwrap();
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        say!("exact: {current:?} {maximum:?} {:?}", getrlimit(Resource::Core).maximum);
+        println!("exact: {current:?} {maximum:?} {:?}", getrlimit(Resource::Core).maximum);
         done();
     });
     let Some(seen) = seen else { return };
@@ -218,13 +210,13 @@ fn the_rest_of_a_process_is_set() {
         security.grant(None).unwrap();
         security.apply().unwrap();
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        say!("\nmachine: {machine}");
+        println!("\nmachine: {machine}");
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        say!("nice: {}\npolicy: {}", fields[16], fields[38]);
+        println!("nice: {}\npolicy: {}", fields[16], fields[38]);
         let maps = std::fs::read_to_string("/proc/thread-self/numa_maps").unwrap_or_default();
-        say!("memory: {}", maps.split_whitespace().nth(1).unwrap_or("unknown"));
-        say!("io: {}", io_priority());
+        println!("memory: {}", maps.split_whitespace().nth(1).unwrap_or("unknown"));
+        println!("io: {}", io_priority());
         done();
     });
     let Some(seen) = seen else { return };
@@ -311,7 +303,7 @@ fn an_unprivileged_filter_needs_no_new_privileges() {
         own.permitted -= CapabilitySet::SYS_ADMIN;
         own.effective -= CapabilitySet::SYS_ADMIN;
         thread::set_capabilities(None, own).unwrap();
-        say!("\ntext: {}", chain(&security.apply().unwrap_err()));
+        println!("\ntext: {}", chain(&security.apply().unwrap_err()));
         done();
     });
     let Some(seen) = seen else { return };

@@ -1,0 +1,50 @@
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use container::Container;
+use ui::{Exit, Report};
+
+use super::args::ContainerArgs;
+use super::{Session, print};
+use crate::prepare::hook_spec;
+use crate::request::{Outside, Request, build};
+use crate::lifecycle;
+
+/// Make a container without starting it
+///
+/// Prints its id. Example:
+/// isula create --system-container --external-rootfs /srv/web none init
+#[derive(Debug, Args)]
+#[command(override_usage = "isula create [OPTIONS] --external-rootfs DIR none COMMAND [ARG...]")]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    container: ContainerArgs,
+}
+
+pub(crate) fn create(session: &Session, args: &CreateArgs) -> Report {
+    let request = request("create", &args.container)?;
+    let container = make(session, request)?;
+    print(&format!("{}\n", container.id))?;
+    Ok(Exit::DONE)
+}
+
+/// What the command line and the files that it names mean.
+pub(super) fn request(verb: &str, args: &ContainerArgs) -> Result<Request> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+    };
+    let outside = Outside {
+        variable: &|name| std::env::var(name).ok(),
+        read: &read,
+        read_hook_spec: &hook_spec::read,
+    };
+    build(verb, args, &outside)
+}
+
+pub(super) fn make(session: &Session, request: Request) -> Result<Container> {
+    for warning in &request.warnings {
+        ui::report::note(warning);
+    }
+    lifecycle::create(&session.engine, request)
+}

@@ -1,0 +1,128 @@
+//! Options and commands of the predecessor that need its daemon, its images or its network:
+//! known, and refused by name.
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use ui::Report;
+
+#[derive(Debug, Args)]
+pub(crate) struct DaemonArgs {
+    #[arg(short = 'H', long, global = true, hide = true)]
+    host: Vec<String>,
+    #[arg(long, global = true, hide = true)]
+    tls: bool,
+    #[arg(long, global = true, hide = true)]
+    tlsverify: bool,
+    #[arg(long, global = true, hide = true)]
+    tlscacert: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    tlscert: Option<String>,
+    #[arg(long, global = true, hide = true)]
+    tlskey: Option<String>,
+}
+
+impl DaemonArgs {
+    /// There is nobody to connect to.
+    pub(crate) fn check(&self) -> Result<()> {
+        let given = [
+            ("--host", !self.host.is_empty()),
+            ("--tls", self.tls),
+            ("--tlsverify", self.tlsverify),
+            ("--tlscacert", self.tlscacert.is_some()),
+            ("--tlscert", self.tlscert.is_some()),
+            ("--tlskey", self.tlskey.is_some()),
+        ];
+        for (name, given) in given {
+            if given {
+                bail!(
+                    "{name} is not supported; there is no daemon to connect to: run isula on the \
+                     host, as root"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rest of a command line that nobody reads.
+#[derive(Debug, Args)]
+pub(crate) struct Anything {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _words: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UnsupportedVerb {
+    #[command(hide = true)]
+    Cp(Anything),
+    #[command(hide = true)]
+    Events(Anything),
+    #[command(hide = true)]
+    Export(Anything),
+    #[command(hide = true)]
+    Images(Anything),
+    #[command(hide = true)]
+    Import(Anything),
+    #[command(hide = true)]
+    Load(Anything),
+    #[command(hide = true)]
+    Login(Anything),
+    #[command(hide = true)]
+    Logout(Anything),
+    #[command(hide = true)]
+    Network(Anything),
+    #[command(hide = true)]
+    Port(Anything),
+    #[command(hide = true)]
+    Pull(Anything),
+    #[command(hide = true)]
+    Rmi(Anything),
+    #[command(hide = true)]
+    Search(Anything),
+    #[command(hide = true)]
+    Stats(Anything),
+    #[command(hide = true)]
+    Tag(Anything),
+    #[command(hide = true)]
+    Top(Anything),
+    #[command(hide = true)]
+    Update(Anything),
+    #[command(hide = true)]
+    Volume(Anything),
+}
+
+const NO_IMAGES: &str = "there are no images: unpack one and use --external-rootfs";
+const BY_TOOLS: &str = "give containers links with isulad-tools add-nic";
+
+impl UnsupportedVerb {
+    pub(crate) fn name(&self) -> &'static str {
+        self.what().0
+    }
+
+    pub(crate) fn refuse(&self) -> Report {
+        bail!("not supported yet; {}", self.what().1)
+    }
+
+    fn what(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Cp(_) => ("cp", "copy below the rootfs, which is a directory of the host"),
+            Self::Events(_) => ("events", "ask isula ps"),
+            Self::Export(_) => ("export", "tar the rootfs, which is a directory of the host"),
+            Self::Images(_) => ("images", NO_IMAGES),
+            Self::Import(_) => ("import", NO_IMAGES),
+            Self::Load(_) => ("load", NO_IMAGES),
+            Self::Login(_) => ("login", NO_IMAGES),
+            Self::Logout(_) => ("logout", NO_IMAGES),
+            Self::Network(_) => ("network", BY_TOOLS),
+            Self::Port(_) => ("port", BY_TOOLS),
+            Self::Pull(_) => ("pull", NO_IMAGES),
+            Self::Rmi(_) => ("rmi", NO_IMAGES),
+            Self::Search(_) => ("search", NO_IMAGES),
+            Self::Stats(_) => ("stats", "read the files of the container's cgroup"),
+            Self::Tag(_) => ("tag", NO_IMAGES),
+            Self::Top(_) => ("top", "run ps inside: isula exec CONTAINER ps"),
+            Self::Update(_) => ("update", "make the container again with other limits"),
+            Self::Volume(_) => ("volume", "name host paths with --volume"),
+        }
+    }
+}

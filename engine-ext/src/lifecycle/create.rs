@@ -1,0 +1,51 @@
+//! From a request to a container that could start.
+
+use anyhow::{Context, Result};
+use container::{Container, Store};
+use linux::root::Root;
+use linux::undo::Undo;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::Engine;
+use crate::prepare::{self, env_file, hook_spec, host_channel};
+use crate::request::Request;
+
+/// Makes the container. Everything that would stop it from starting is looked for now.
+pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
+    prepare::check_rootfs(&request.rootfs)?;
+    hook_spec::check(&request.hooks)?;
+    let root = Root::open(&request.rootfs)?;
+    if let Some(path) = &request.process.env_target_file {
+        env_file::merge(&root, path, &mut request.process.env)?;
+    }
+    pin_joined(&engine.store, &mut request)?;
+
+    let reservation = engine.store.reserve(request.name.as_ref())?;
+    let mut undo = Undo::new();
+    if let Some(channel) = request.host_channel.clone() {
+        host_channel::create(&channel)?;
+        undo.push("host channel", move || std::fs::remove_dir(channel.host_path));
+    }
+    let container = reservation.container().clone();
+    let created = OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")?;
+    let config = request.into_config(container.id.clone(), reservation.name().clone(), created);
+    let host = prepare::gather(&engine.store, &container, &config, &root)?;
+    prepare::write_spec(&container, &config, &host)?;
+    let container = reservation.commit(&config)?;
+    undo.disarm();
+    Ok(container)
+}
+
+/// `container:NAME` becomes `container:ID`: the name may be another container's later.
+fn pin_joined(store: &Store, request: &mut Request) -> Result<()> {
+    let spaces = &mut request.namespaces;
+    for word in [&mut spaces.net, &mut spaces.pid, &mut spaces.ipc, &mut spaces.uts] {
+        let Some(name) = word.as_deref().and_then(|word| word.strip_prefix("container:")) else {
+            continue;
+        };
+        let other = store.find(name).with_context(|| format!("join container {name}"))?;
+        *word = Some(format!("container:{}", other.id));
+    }
+    Ok(())
+}

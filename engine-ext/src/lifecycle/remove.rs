@@ -1,0 +1,49 @@
+//! Removes every trace of a container. Its rootfs is not ours and stays.
+
+use anyhow::{Context, Result, bail};
+use container::{Container, Status, Store};
+
+use super::{Engine, Stop, stop, takeover};
+use crate::prepare::host_channel;
+
+/// Removes it; with `force` it is killed first.
+pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<()> {
+    match container.state()?.status {
+        status if force && status.is_live() => {
+            stop(engine, container, Stop { timeout: 0, force: true })?;
+            // One of `run --rm` is gone by now.
+            if engine.store.get(&container.id).is_err() {
+                return Ok(());
+            }
+        }
+        Status::Created | Status::Stopped => {}
+        Status::Paused => bail!(
+            "You cannot remove a paused container {}. Unpause and then stop the container before \
+             attempting removal or use -f",
+            container.id
+        ),
+        Status::Running | Status::Starting | Status::Restarting => bail!(
+            "You cannot remove a running container {}. Stop the container before attempting \
+             removal or use -f",
+            container.id
+        ),
+    }
+    let _seized = takeover::seize(container)?;
+    // Somebody may have started it between our look and our lock.
+    if container.state()?.status.is_live() {
+        bail!("container {} has been started meanwhile; use -f", container.id.short());
+    }
+    takeover::settle(engine, container)?;
+    take_away(&engine.store, container)?;
+    tracing::info!(container = %container.id, "removed container");
+    Ok(())
+}
+
+/// The files of a container that has ended; for the holder of its lock.
+pub fn take_away(store: &Store, container: &Container) -> Result<()> {
+    let config = container.config()?;
+    if let Some(channel) = &config.host_channel {
+        host_channel::remove(channel, &config)?;
+    }
+    store.remove(container).context("remove the container's files")
+}
