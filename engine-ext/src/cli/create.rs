@@ -7,9 +7,9 @@ use ui::{Exit, Report};
 
 use super::args::ContainerArgs;
 use super::{Session, print};
+use crate::lifecycle;
 use crate::prepare::hook_spec;
 use crate::request::{Outside, Request, build};
-use crate::lifecycle;
 
 /// Make a container without starting it
 ///

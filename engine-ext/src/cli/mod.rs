@@ -3,7 +3,6 @@
 pub mod args;
 mod attach;
 mod create;
-mod exec;
 mod info;
 mod inspect;
 mod kill;
@@ -89,7 +88,6 @@ struct Global {
 enum Verb {
     Attach(attach::AttachArgs),
     Create(Box<create::CreateArgs>),
-    Exec(exec::ExecArgs),
     Info(info::InfoArgs),
     Inspect(inspect::InspectArgs),
     Kill(kill::KillArgs),
@@ -188,7 +186,6 @@ fn execute(global: Global, verb: Verb) -> Report {
     match verb {
         Verb::Attach(args) => attach::attach(&context, &args),
         Verb::Create(args) => create::create(&context, &args),
-        Verb::Exec(args) => exec::exec(&context, &args),
         Verb::Info(args) => info::info(&context, &args),
         Verb::Inspect(args) => inspect::inspect(&context, &args),
         Verb::Kill(args) => kill::kill(&context, &args),
@@ -213,7 +210,6 @@ impl Verb {
         match self {
             Self::Attach(_) => "attach",
             Self::Create(_) => "create",
-            Self::Exec(_) => "exec",
             Self::Info(_) => "info",
             Self::Inspect(_) => "inspect",
             Self::Kill(_) => "kill",
@@ -269,16 +265,13 @@ pub(crate) fn print(text: &str) -> Result<()> {
 
 impl Session {
     /// Does the same to each container, goes on after a failure, and prints what went well.
-    pub(crate) fn each(
-        &self,
-        names: &[String],
-        act: impl Fn(&Container) -> Result<()>,
-    ) -> Report {
+    pub(crate) fn each(&self, names: &[String], act: impl Fn(&Container) -> Result<()>) -> Report {
         let mut errors = vec![];
         for name in names {
-            let done = self.engine.store.find(name).map_err(Into::into).and_then(|container| {
-                act(&container).with_context(|| format!("container {name}"))
-            });
+            let done =
+                self.engine.store.find(name).map_err(Into::into).and_then(|container| {
+                    act(&container).with_context(|| format!("container {name}"))
+                });
             match done {
                 Ok(()) => print(&format!("{name}\n"))?,
                 Err(error) => errors.push(error),
@@ -288,4 +281,3 @@ impl Session {
         Ok(Exit::DONE)
     }
 }
-

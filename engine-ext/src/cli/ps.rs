@@ -183,7 +183,8 @@ impl Filter {
     fn parse(texts: &[String]) -> Result<Self> {
         let mut filter = Self::default();
         for text in texts {
-            let invalid = || anyhow!("Invalid filter '{text}'; use id=, name=, label=, status= or last_n=");
+            let invalid =
+                || anyhow!("Invalid filter '{text}'; use id=, name=, label=, status= or last_n=");
             let (key, value) = text.split_once('=').ok_or_else(invalid)?;
             let value = value.to_owned();
             match key {

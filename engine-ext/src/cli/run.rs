@@ -41,8 +41,7 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Report {
     ensure!(!args.wait || args.detach, "--wait needs --detach; add it or drop --wait");
     let remove = request.auto_remove;
     let container = create::make(session, request)?;
-    let start =
-        Start { foreground: (!args.detach).then_some(foreground), wait: args.wait };
+    let start = Start { foreground: (!args.detach).then_some(foreground), wait: args.wait };
     match lifecycle::start(&session.engine, &container, start) {
         Ok(Outcome::Ended(code)) => Ok(Exit::of_process(code)),
         Ok(Outcome::Left) => Ok(Exit::DONE),

@@ -17,7 +17,8 @@ pub(crate) struct WaitArgs {
 pub(crate) fn wait(session: &Session, args: &WaitArgs) -> Report {
     let mut errors = vec![];
     for name in &args.containers {
-        let code: Result<i32> = session.engine.store.find(name).map_err(Into::into).and_then(|c| lifecycle::wait(&c));
+        let code: Result<i32> =
+            session.engine.store.find(name).map_err(Into::into).and_then(|c| lifecycle::wait(&c));
         match code {
             Ok(code) => print(&format!("{code}\n"))?,
             Err(error) => errors.push(error),

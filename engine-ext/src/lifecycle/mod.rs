@@ -1,7 +1,6 @@
 //! The order of things: one file a use case, each a list of steps from top to bottom.
 
 mod create;
-pub mod exec;
 mod kill;
 mod pause;
 mod remove;
@@ -20,8 +19,8 @@ pub use create::create;
 pub use kill::kill;
 pub use pause::{pause, unpause};
 pub use remove::{remove, take_away};
-pub use start::{Foreground, Outcome, Start, start};
 pub(crate) use start::outcome;
+pub use start::{Foreground, Outcome, Start, start};
 pub use stop::{Stop, stop};
 pub use wait::wait;
 

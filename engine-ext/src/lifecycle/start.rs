@@ -51,7 +51,8 @@ pub fn start(engine: &Engine, container: &Container, start: Start) -> Result<Out
         Status::Created | Status::Stopped => {}
     }
     container.make_state_dir()?;
-    let session = start.foreground.map(|foreground| client::pair(&attach(foreground))).transpose()?;
+    let session =
+        start.foreground.map(|foreground| client::pair(&attach(foreground))).transpose()?;
     let (ours, theirs) = session.map_or((None, None), |(ours, theirs)| (Some(ours), Some(theirs)));
     let layout = engine.store.layout();
     let mut started = launch(Launch {
@@ -65,7 +66,9 @@ pub fn start(engine: &Engine, container: &Container, start: Start) -> Result<Out
     if start.wait {
         match started.wait_ready()? {
             Readiness::Ready => {}
-            Readiness::Exited(code) => bail!("the container ended with code {code} before it was ready"),
+            Readiness::Exited(code) => {
+                bail!("the container ended with code {code} before it was ready")
+            }
         }
     }
     let (Some(connection), Some(foreground)) = (ours, start.foreground) else {
@@ -102,10 +105,14 @@ pub(crate) fn outcome(container: &Container, end: ExitReason) -> Result<Outcome>
     match end {
         ExitReason::Exited(code) => Ok(Outcome::Ended(code)),
         ExitReason::Detached => Ok(Outcome::Left),
+        // What a shell says of a command that a signal ended.
+        ExitReason::Interrupted(signal) => Ok(Outcome::Ended(128 + signal.get())),
         ExitReason::Lost => {
             let state = container.state().context("the shim has gone")?;
             match state.status.is_live() {
-                true => bail!("the shim has gone; the container runs on: isula stop {}", container.id),
+                true => {
+                    bail!("the shim has gone; the container runs on: isula stop {}", container.id)
+                }
                 false => Ok(Outcome::Ended(state.exit_code)),
             }
         }

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use container::state::Exit;
 use container::{Container, Seized, State, Status};
+use linux::cgroup::{Cgroup, CgroupPath, Layout};
 use linux::process::{PidFd, Signal};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Engine, init};
+use crate::spec;
 
 /// A shim that has answered its last request needs this long to go, at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +54,8 @@ pub(super) fn end(
     if let Some(init) = living_init(&state)? {
         // A frozen process cannot hear.
         if state.status == Status::Paused {
-            engine.runtime().resume(container.id.as_str()).context("thaw the container")?;
+            let path = CgroupPath::parse(&spec::cgroups_path(&container.config()?))?;
+            Cgroup::open(&Layout::detect()?, &path)?.thaw()?;
         }
         init.signal(signal)?;
         if !init.exits_within(patience)? {

@@ -28,17 +28,16 @@ pub struct Held {
     _claim: Claim,
 }
 
-/// Makes everything ready. With the `held` of an earlier start the tree is still ours.
+/// Makes everything ready. What `held` holds of an earlier start is kept.
 pub fn before_start(
     layout: &Layout,
     container: &Container,
     config: &Config,
-    held: Option<Held>,
-) -> Result<Held> {
-    let held = match held {
-        Some(held) => held,
-        None => Held { _claim: rootfs::claim(layout, config)? },
-    };
+    held: &mut Option<Held>,
+) -> Result<()> {
+    if held.is_none() {
+        *held = Some(Held { _claim: rootfs::claim(layout, config)? });
+    }
     hook_spec::check(&config.hooks)?;
     let root = Root::open(&config.rootfs)?;
     let owner = rootfs::owner(&root)?;
@@ -57,7 +56,7 @@ pub fn before_start(
     } else {
         network_files::write_bundle(container, config)?;
     }
-    Ok(held)
+    Ok(())
 }
 
 /// Writes the OCI document for the host as it is.

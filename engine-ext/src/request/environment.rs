@@ -46,20 +46,13 @@ pub fn asked(entries: &[String], files: &[String], outside: &Outside<'_>) -> Res
 }
 
 /// The variables of a command line alone.
-pub fn variables(
-    entries: &[String],
-    ours: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<String>> {
+pub fn variables(entries: &[String], ours: &dyn Fn(&str) -> Option<String>) -> Result<Vec<String>> {
     let mut env = vec![];
     entries.iter().try_for_each(|entry| add(&mut env, entry, ours))?;
     Ok(env)
 }
 
-fn add(
-    env: &mut Vec<String>,
-    entry: &str,
-    ours: &dyn Fn(&str) -> Option<String>,
-) -> Result<()> {
+fn add(env: &mut Vec<String>, entry: &str, ours: &dyn Fn(&str) -> Option<String>) -> Result<()> {
     if entry.is_empty() || entry.starts_with('=') || entry.contains('\0') {
         bail!("Invalid environment {entry}; write KEY=VALUE or KEY");
     }

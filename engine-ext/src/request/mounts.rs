@@ -17,9 +17,9 @@ pub fn parse(
     channel: Option<&HostChannel>,
     found: &mut Findings,
 ) -> Vec<Mount> {
-    let mut mounts = found.each(&args.volume, |text| volume(text));
-    mounts.extend(found.each(&args.mount, |text| mount(text)));
-    mounts.extend(found.each(&args.tmpfs, |text| tmpfs(text)));
+    let mut mounts = found.each(&args.volume, volume);
+    mounts.extend(found.each(&args.mount, mount));
+    mounts.extend(found.each(&args.tmpfs, tmpfs));
     let mut taken: Vec<&Path> = channel.iter().map(|c| c.container_path.as_path()).collect();
     for mount in &mounts {
         if taken.contains(&mount.destination.as_path()) {

@@ -30,10 +30,10 @@ pub fn hostname(name: &str) -> Result<String> {
 /// The lines that were asked for.
 pub fn files(args: &NamespaceArgs, found: &mut Findings) -> NetworkFiles {
     NetworkFiles {
-        extra_hosts: found.each(&args.add_host, |text| extra_host(text)),
-        dns: found.each(&args.dns, |text| name_server(text)),
+        extra_hosts: found.each(&args.add_host, extra_host),
+        dns: found.each(&args.dns, name_server),
         dns_options: args.dns_opt.clone(),
-        dns_search: found.each(&args.dns_search, |text| search(text)),
+        dns_search: found.each(&args.dns_search, search),
     }
 }
 

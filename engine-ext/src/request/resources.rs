@@ -22,8 +22,8 @@ pub fn parse(
         oom_kill_disable: args.oom_kill_disable,
         cpuset_cpus: found.maybe(args.cpuset_cpus.as_deref(), |text| cpu_list("cpuset.cpus", text)),
         cpuset_mems: found.maybe(args.cpuset_mems.as_deref(), |text| cpu_list("cpuset.mems", text)),
-        ulimits: found.each(ulimits, |text| ulimit(text)),
-        device_cgroup_rules: found.each(rules, |text| device_rule(text)),
+        ulimits: found.each(ulimits, ulimit),
+        device_cgroup_rules: found.each(rules, device_rule),
         ..Resources::default()
     };
     memory(args, &mut resources, found);
@@ -37,7 +37,7 @@ pub fn parse(
         let limit: i64 = integer("--files-limit", text)?;
         Ok(if limit <= 0 { -1 } else { limit })
     });
-    resources.hugetlb = found.each(&args.hugetlb_limit, |text| hugetlb(text));
+    resources.hugetlb = found.each(&args.hugetlb_limit, hugetlb);
     resources.oom_score_adj = found.maybe(args.oom_score_adj.as_deref(), |text| {
         let score: i32 = integer("--oom-score-adj", text)?;
         ensure!(

@@ -10,8 +10,8 @@ use crate::cli::args::SecurityArgs;
 /// What may be done, as it was asked.
 pub fn parse(args: &SecurityArgs, outside: &Outside<'_>, found: &mut Findings) -> Security {
     let mut security = Security {
-        cap_add: found.each(&args.cap_add, |text| capability(text)),
-        cap_drop: found.each(&args.cap_drop, |text| capability(text)),
+        cap_add: found.each(&args.cap_add, capability),
+        cap_drop: found.each(&args.cap_drop, capability),
         options: args.security_opt.clone(),
         ..Security::default()
     };

@@ -1,7 +1,7 @@
 //! The document of `inspect`, with the predecessor's names.
 
 use container::config::{
-    Config, DeviceValue, Mount, MountKind, Namespaces, RestartPolicy, Resources,
+    Config, DeviceValue, Mount, MountKind, Namespaces, Resources, RestartPolicy,
 };
 use container::layout::bundle;
 use container::{Container, State, Status};
