@@ -30,11 +30,12 @@
 //! # Where to look
 //!
 //! - errors and order: [`error`], [`undo`], [`fault`]
-//! - files: [`mod@file`], [`lock`], [`root`], [`fsids`], [`descriptor`], [`sysctl`]
+//! - files: [`mod@file`], [`lock`], [`root`], [`fsids`], [`fd`], [`descriptor`], [`sysctl`]
 //! - processes: [`process`], [`signal`], [`fork`], [`exec`], [`attributes`], [`raw`]
 //! - namespaces and mounts: [`ns`], [`pidns`], [`mount`], [`mountinfo`]
 //! - cgroups: [`cgroup`]
 //! - devices: [`device`], [`block`], [`loop_device`]
+//! - network: [`netlink`]
 //! - talking: [`poll`], [`pty`], [`socket`]
 #![warn(missing_docs)]
 
