@@ -26,6 +26,11 @@ pub fn close_all_but(first: RawFd, keep: &[RawFd]) -> Result<()> {
     range(next, RawFd::MAX, false)
 }
 
+/// Whether `fd` is open and goes over to a new program.
+pub fn is_inheritable(fd: RawFd) -> bool {
+    raw::fd::close_on_exec(fd) == Ok(false)
+}
+
 fn range(first: RawFd, last: RawFd, on_exec: bool) -> Result<()> {
     let answer =
         fault::check("close_range").and_then(|()| raw::fd::close_range(first, last, on_exec));
@@ -70,6 +75,15 @@ mod tests {
         close_on_exec_from(500).unwrap();
         assert!(fcntl_getfd(&after).unwrap().contains(FdFlags::CLOEXEC));
         assert!(!fcntl_getfd(&before).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn what_goes_over_to_a_new_program() {
+        let fd = dup(std::io::stdin().as_fd()).unwrap();
+        assert!(is_inheritable(fd.as_raw_fd()));
+        fcntl_setfd(&fd, FdFlags::CLOEXEC).unwrap();
+        assert!(!is_inheritable(fd.as_raw_fd()));
+        assert!(!is_inheritable(1 << 20));
     }
 
     #[test]

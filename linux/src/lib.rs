@@ -54,6 +54,7 @@ pub mod lock;
 pub mod loop_device;
 pub mod mount;
 pub mod mountinfo;
+pub mod netlink;
 pub mod ns;
 pub mod pidns;
 pub mod poll;

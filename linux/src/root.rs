@@ -163,19 +163,22 @@ impl Root {
             fault::check("mknodat")?;
             let made =
                 rustix::fs::mknodat(&parent, name, kind.file_type(), wanted, number.to_raw());
-            let is_ours = |node: DeviceNode| node.kind == kind && node.number == number;
+            if let Err(errno) = made
+                && errno != Errno::EXIST
+            {
+                return Err(errno);
+            }
             let node = open_at(parent.as_fd(), name)?;
             let found = DeviceNode::of(&rustix::fs::fstat(&node)?);
-            match made {
-                Err(Errno::EXIST) if found.is_some_and(is_ours) => Ok(Change::AlreadyThere),
-                Err(errno) => Err(errno),
-                // Somebody put another thing there in between.
-                Ok(()) if !found.is_some_and(is_ours) => Err(Errno::EXIST),
-                Ok(()) => {
-                    set_mode(node.as_fd(), wanted)?;
-                    Ok(Change::Made)
-                }
+            // Also after we made it: somebody may have put another thing there in between.
+            if !found.is_some_and(|found| found.kind == kind && found.number == number) {
+                return Err(Errno::EXIST);
             }
+            if made.is_err() {
+                return Ok(Change::AlreadyThere);
+            }
+            set_mode(node.as_fd(), wanted)?;
+            Ok(Change::Made)
         })()
         .map_err(|errno| {
             let error = explain_make("make node", path, errno);

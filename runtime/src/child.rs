@@ -87,6 +87,7 @@ impl Child<'_> {
 
     fn live(&self) -> Result<()> {
         hide()?;
+        self.security.take_along()?;
         rustix::process::setsid().during(|| "start a session")?;
         umask(Mode::empty());
         // Nothing of what follows may reach the host; what the host unmounts goes here, too.
@@ -145,7 +146,12 @@ impl Child<'_> {
         let proc = self.rootfs.mount_all()?;
         let terminal = self.process.terminal().unwrap_or(false);
         let console = match terminal {
-            true => Some(Terminal::open(&self.rootfs.root()?, self.process)?),
+            true => {
+                let root = self.rootfs.root()?;
+                let console = Terminal::open(&root, self.process)?;
+                console.bind(&root)?;
+                Some(console)
+            }
             false => None,
         };
         self.set_names()?;
@@ -254,7 +260,7 @@ fn hide() -> Result<()> {
 }
 
 /// Takes the ids of the root of the user namespace.
-fn become_root() -> Result<()> {
+pub(crate) fn become_root() -> Result<()> {
     let act = || "become root of the user namespace";
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(act)?;
     match set_thread_groups(&[]) {

@@ -1,4 +1,4 @@
-//! The terminal of a container: a pty of its own devpts, its master on the host's side.
+//! The terminal of a process: a pty of its own devpts, its master on the host's side.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -18,17 +18,27 @@ use crate::{Error, Result};
 /// Where in the tree it shows.
 const CONSOLE: &str = "dev/console";
 
-/// A pty that is bound to /dev/console.
+/// A pty of a process.
 #[derive(Debug)]
 pub(crate) struct Terminal(Pty);
 
 impl Terminal {
     /// Opens one in the devpts of the tree `root`, for the user and with the size of `process`.
     pub(crate) fn open(root: &Root, process: &Process) -> Result<Self> {
-        Self::open_and_bind(root, process).step(|| "make the container's terminal".into())
+        Self::try_open(root, process).step(|| "make the terminal".into())
     }
 
-    fn open_and_bind(root: &Root, process: &Process) -> Result<Self> {
+    /// Shows it as /dev/console of the tree `root`.
+    pub(crate) fn bind(&self, root: &Root) -> Result<()> {
+        // By the peer's own descriptor: its name could lead to another (CVE-2025-52565).
+        let bind = || {
+            let target = root.create_file(CONSOLE, 0o600)?;
+            mount::attach(mount::clone_tree(&self.0.peer, false)?, target)
+        };
+        bind().step(|| "make the container's console".into())
+    }
+
+    fn try_open(root: &Root, process: &Process) -> Result<Self> {
         let devpts = root.resolve("dev/pts").map_err(|error| match error.errno() {
             Errno::NOENT => error.with_hint("a terminal needs a devpts mount at /dev/pts"),
             _ => error,
@@ -44,9 +54,6 @@ impl Terminal {
                 .during(|| format!("give the terminal to user {uid}"))?;
         }
         fchmod(&pty.peer, Mode::from_raw_mode(0o620)).during(|| "set the terminal's mode")?;
-        // By the peer's own descriptor: its name could lead to another (CVE-2025-52565).
-        let target = root.create_file(CONSOLE, 0o600)?;
-        mount::attach(mount::clone_tree(&pty.peer, false)?, target)?;
         Ok(Self(pty))
     }
 

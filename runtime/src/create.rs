@@ -31,7 +31,7 @@ use crate::namespaces::Namespaces;
 use crate::rootfs::{self, Needs, Rootfs};
 use crate::security::{self, Security};
 use crate::state::{self, Saved, Status};
-use crate::stdio::Streams;
+use crate::stdio::{self, Streams};
 use crate::{
     Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, start, validate,
 };
@@ -61,6 +61,7 @@ impl Runtime {
     /// failed, the program does not exist in the container. Nothing is left behind then.
     pub fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
         exe::require_sealed()?;
+        stdio::check_preserved(request.preserve_fds)?;
         let bundle = Bundle::load(request.bundle)?;
         validate::check(&bundle.spec)?;
         let plan = Plan::new(self, request, &bundle)?;

@@ -15,7 +15,7 @@
 //! child whose parent is killed half-way never becomes a container.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use linux::Errno;
 use linux::socket::{self, Kind};
@@ -52,6 +52,10 @@ impl Channel {
 
     pub(crate) fn from_fd(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     pub(crate) fn send(&self, message: &Message) -> Result<()> {

@@ -13,6 +13,7 @@ mod create;
 mod delete;
 mod error;
 pub mod exe;
+mod exec;
 mod handshake;
 mod hooks;
 mod idmap;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 pub use bundle::Bundle;
 pub use create::Created;
 pub use error::{Error, Result};
+pub use exec::{Exec, ExecRequest};
 pub use state::{Saved, State, Status};
 
 /// The containers below one state root, and what may be done with them.

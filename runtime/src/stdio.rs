@@ -1,10 +1,24 @@
 //! The three standard streams of a process about to be executed.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 
 use linux::error::Context as _;
 
-use crate::{Result, Stdio};
+use crate::{Error, Result, Stdio};
+
+/// Makes sure that the descriptors to be passed on, 3 to 3+n-1, are there and are the caller's: a
+/// number that is free would become one of ours.
+pub(crate) fn check_preserved(count: u32) -> Result<()> {
+    for fd in 3..count.saturating_add(3) {
+        if !RawFd::try_from(fd).is_ok_and(linux::fd::is_inheritable) {
+            return Err(Error::Usage(format!(
+                "pass on {count} descriptors from 3: descriptor {fd} is not open, or not to be \
+                 passed on"
+            )));
+        }
+    }
+    Ok(())
+}
 
 /// Three descriptors, wherever they are.
 #[derive(Debug, Clone, Copy)]

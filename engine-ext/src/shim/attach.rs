@@ -29,6 +29,8 @@ pub(super) struct Client {
     full_since: Option<Instant>,
     /// It gets what is queued and nothing more, until then at most.
     leaves_by: Option<Instant>,
+    /// It has closed its side; what it sent before is still to be read.
+    deaf: bool,
     gone: bool,
 }
 
@@ -41,6 +43,7 @@ impl Client {
             queued: 0,
             full_since: None,
             leaves_by: None,
+            deaf: false,
             gone: false,
         }
     }
@@ -61,20 +64,16 @@ impl Client {
         self.gone
     }
 
-    pub(super) fn leave(&mut self) {
-        self.gone = true;
-    }
-
     /// Gives it a packet, at once if it can take it. `shared` is the packet for the queue, made by
     /// the first client that needs it and shared by all.
     pub(super) fn give(&mut self, packet: &[u8], shared: &mut Option<Rc<[u8]>>, now: Instant) {
-        if self.gone || self.leaves_by.is_some() || !self.wants(packet) {
+        if self.gone || self.deaf || self.leaves_by.is_some() || !self.wants(packet) {
             return;
         }
         if self.queue.is_empty() && self.send(packet) {
             return;
         }
-        if self.gone {
+        if self.deaf {
             return;
         }
         self.enqueue(Rc::clone(shared.get_or_insert_with(|| packet.into())));
@@ -88,6 +87,7 @@ impl Client {
         self.give(packet, &mut None, now);
         self.full_since = None;
         if self.queue.is_empty() {
+            // It has everything, or does not listen.
             self.gone = true;
         } else if self.leaves_by.is_none() {
             // A client that the container itself would wait for may take its time for the end.
@@ -101,7 +101,7 @@ impl Client {
         self.queue.push_back(packet);
     }
 
-    /// Sends one packet; `false` when there is no room, or nobody (then `gone` is set).
+    /// Sends one packet; `false` when there is no room, or nobody.
     fn send(&mut self, packet: &[u8]) -> bool {
         loop {
             match send(&self.fd, packet, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
@@ -110,11 +110,18 @@ impl Client {
                 // The kernel is short of memory for a moment: as good as a full socket.
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return false,
                 Err(_) => {
-                    self.gone = true;
+                    self.deaf = true;
+                    self.forget_queue();
                     return false;
                 }
             }
         }
+    }
+
+    fn forget_queue(&mut self) {
+        self.queue.clear();
+        self.queued = 0;
+        self.full_since = None;
     }
 
     /// Sends what is queued, as far as there is room.
@@ -158,8 +165,7 @@ impl Client {
             self.gone = true;
             return;
         }
-        self.queue.clear();
-        self.queued = 0;
+        self.forget_queue();
         let message = "attach: output came faster than it was read, so it goes on without this \
                        reader; attach again, or read it with: isula logs"
             .to_owned();

@@ -170,10 +170,7 @@ impl Supervisor {
         self.console.drain(Instant::now());
         self.notes.check(self.guest.delete());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
-        self.record.remember(|state| {
-            state.oom_killed = oom_killed;
-            state.stopped_by_user |= self.stop_asked;
-        });
+        self.record.remember(|state| state.oom_killed = oom_killed);
         self.decide(status, reason, ran_for);
     }
 

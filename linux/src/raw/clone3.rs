@@ -35,8 +35,8 @@ pub enum Forked {
 /// ordinary copy and may allocate, print and exec.
 ///
 /// The C library does not learn of the fork. Its cached thread id is the parent's, so in the child
-/// error-checking, recursive and robust pthread mutexes and `pthread_atfork` handlers do not work;
-/// Rust's locks, `raise`, `abort`, starting threads and processes do.
+/// robust and priority-inheriting pthread mutexes do not work, and `pthread_atfork` handlers do not
+/// run. Rust's locks, `raise`, `abort` (they ask for the id), starting threads and processes do.
 ///
 /// With [`CloneFlags::PARENT`] the child is our parent's to wait for, with the exit signal that we
 /// have ourselves: clone3(2) takes none then.

@@ -25,6 +25,17 @@ pub(crate) fn set_close_on_exec(fd: RawFd) -> rustix::io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(super::last_errno()) }
 }
 
+/// Whether a descriptor is marked close-on-exec; `EBADF` when it is not open.
+pub(crate) fn close_on_exec(fd: RawFd) -> rustix::io::Result<bool> {
+    // SAFETY: fcntl(2) with F_GETFD takes numbers and touches no memory; an unknown descriptor is
+    // answered with EBADF.
+    // JUSTIFICATION: whether it is open is the question, so nobody can lend it to us as a value.
+    match unsafe { libc::fcntl(fd, libc::F_GETFD) } {
+        -1 => Err(super::last_errno()),
+        flags => Ok(flags & libc::FD_CLOEXEC != 0),
+    }
+}
+
 /// Closes one descriptor, on older kernels.
 pub(crate) fn close(fd: RawFd) -> rustix::io::Result<()> {
     // SAFETY: close(2) takes a number and touches no memory; that nobody uses the descriptor again

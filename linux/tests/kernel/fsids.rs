@@ -1,4 +1,5 @@
 use expect_test::expect;
+use linux::device::{DeviceKind, DeviceNumber};
 use linux::fsids::FsIds;
 use linux::mount::{self, Attributes};
 use linux::root::Root;
@@ -44,8 +45,13 @@ fn a_mapped_mount_wants_its_root() {
     assert!(refused.is(Errno::OVERFLOW));
     expect![[r#"make directory "dir": value too large for defined data type (EOVERFLOW); the mount maps ids and ours is not among them; act as its root"#]]
         .assert_eq(&refused.to_string());
+    let null = DeviceNumber { major: 1, minor: 3 };
+    let mknod = || root.mknod("null", DeviceKind::Char, 0o666, null).unwrap_err().to_string();
+    expect![[r#"make node "null": value too large for defined data type (EOVERFLOW); the mount maps ids and ours is not among them; act as its root"#]]
+        .assert_eq(&mknod());
     let ids = FsIds::assume(100_000, 100_000).unwrap();
     root.mkdir_all("dir/sub", 0o755).unwrap();
+    expect![[r#"make node "null": operation not permitted (EPERM)"#]].assert_eq(&mknod());
     drop(ids);
     assert_eq!(tell("stat", &["-c", "%u:%g", "/mnt/dir/sub"]), "100000:100000");
 }

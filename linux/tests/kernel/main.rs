@@ -17,6 +17,7 @@ mod fault;
 mod fork;
 mod fsids;
 mod mount;
+mod netlink;
 mod ns;
 mod process;
 mod root;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         fork::CASES,
         fsids::CASES,
         mount::CASES,
+        netlink::CASES,
         ns::CASES,
         process::CASES,
         root::CASES,

@@ -7,7 +7,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use linux::Context as _;
 use linux::socket::{self, Kind};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use serde::Serialize;
@@ -83,20 +82,13 @@ impl Agent {
         self.socket.as_fd()
     }
 
-    /// Hands `listener` over, from the filtered process. `procfs` is the host's: its `self` says
-    /// the caller's pid as the host counts.
-    pub(super) fn send(&self, listener: OwnedFd, procfs: BorrowedFd<'_>) -> linux::Result<()> {
-        let message = self.message(procfs)?;
+    /// Hands `listener` over, from the filtered process, whose host pid is `pid`.
+    pub(super) fn send(&self, listener: &OwnedFd, pid: i32) -> linux::Result<()> {
+        let message = self.message(pid)?;
         socket::send_fds(&self.socket, &message, &[listener.as_fd()]).map(drop)
     }
 
-    fn message(&self, procfs: BorrowedFd<'_>) -> linux::Result<Vec<u8>> {
-        let pid = rustix::fs::readlinkat(procfs, "self", Vec::new())
-            .during(|| "read /proc/self")?
-            .to_str()
-            .ok()
-            .and_then(|pid| pid.parse().ok())
-            .unwrap_or(0);
+    fn message(&self, pid: i32) -> linux::Result<Vec<u8>> {
         let mut state = self.state.clone();
         if state.pid == 0 {
             state.pid = pid;

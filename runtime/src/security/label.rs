@@ -83,7 +83,7 @@ fn mount_context_with(
 impl Label {
     /// Sets the label for the next exec of the calling thread. `procfs` is the host's.
     pub(super) fn apply(&self, procfs: BorrowedFd<'_>) -> linux::Result<()> {
-        linux::file::write_at(procfs, &format!("thread-self/{}", self.file), self.value.as_bytes())
+        linux::file::write_at(procfs, format!("thread-self/{}", self.file), self.value.as_bytes())
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a process may do: read once from the configuration, put in force in the kernel's order.
 //!
 //! ```text
-//! prepare   parent   everything that can be wrong is found here; filters compiled, labels checked
-//! grant     host     what needs the host's privileges: raised limits, OOM score, scheduling
-//! apply     child    the last thing before exec, see there for the order
+//! prepare    parent   everything that can be wrong is found here; filters compiled, labels checked
+//! grant      host     what needs the host's privileges: raised limits, OOM score, scheduling
+//! take_along child   what is not to be found inside the container
+//! apply      child    the last thing before exec, see there for the order
 //! ```
 
 mod agent;
@@ -15,14 +16,17 @@ mod rlimit;
 mod seccomp;
 pub mod user;
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use linux::Context as _;
+use linux::Errno;
 use linux::attributes::{IoClass, Scheduling};
+use linux::mount::Attributes;
 use linux::process::Pid;
 use oci_spec::runtime::{Linux, Process};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet};
 
@@ -69,8 +73,16 @@ pub(crate) struct Security {
     labels: Vec<Label>,
     filter: Option<Filter>,
     agent: Option<Agent>,
-    /// The host's procfs, for labels and the agent.
+    along: OnceCell<Along>,
+}
+
+/// What a process takes along from the host's side.
+#[derive(Debug, Default)]
+struct Along {
+    /// A process file system of its own, when there is a label to set.
     procfs: Option<OwnedFd>,
+    /// Its host pid, when there is an agent to tell.
+    pid: i32,
 }
 
 /// Who a process is.
@@ -102,7 +114,6 @@ pub(crate) fn prepare(
         Some(profile) => agent::connect(profile, place.state)?,
         None => None,
     };
-    let procfs = if labels.is_empty() && agent.is_none() { None } else { Some(host_procfs()?) };
     Ok(Security {
         limits: rlimit::from_spec(process.rlimits().as_deref().unwrap_or_default())?,
         oom_score_adj: oom_score_adj(process)?,
@@ -129,7 +140,7 @@ pub(crate) fn prepare(
         labels,
         filter,
         agent,
-        procfs,
+        along: OnceCell::new(),
     })
 }
 
@@ -143,22 +154,19 @@ fn oom_score_adj(process: &Process) -> Result<Option<i32>> {
     }
 }
 
-/// The procfs of the host, which no container can have replaced: verified while we are outside.
-fn host_procfs() -> Result<OwnedFd> {
-    use rustix::fs::{OFlags, fstatfs, open};
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = open("/proc", flags, Mode::empty()).and_then(|proc| {
-        let magic = fstatfs(&proc)?.f_type;
-        Ok((proc, u64::try_from(magic).unwrap_or(0)))
-    });
-    match opened.during(|| "open /proc") {
-        Ok((proc, PROC_SUPER_MAGIC)) => Ok(proc),
-        Ok(_) => Err(step(
-            "find the process file system",
-            linux::Error::new("/proc is not one", linux::Errno::INVAL),
-        )),
-        Err(error) => Err(step("find the process file system", error)),
+/// What the calling process is called on the host. Its own `/proc` still is the host's.
+fn host_pid() -> linux::Result<i32> {
+    let link = "/proc/self";
+    let answer = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .during(|| format!("open {link}"))?;
+    if linux::mount::fstype(&answer)? != PROC_SUPER_MAGIC {
+        return Err(linux::Error::new("find the process file system at /proc", Errno::NOTDIR));
     }
+    let pid = rustix::fs::readlink(link, Vec::new()).during(|| format!("read {link}"))?;
+    pid.to_str()
+        .ok()
+        .and_then(|pid| pid.parse().ok())
+        .ok_or_else(|| linux::Error::new(format!("read {link}"), Errno::INVAL))
 }
 
 impl Ids {
@@ -252,10 +260,32 @@ impl Security {
         Ok(())
     }
 
+    /// Takes along what [`Security::apply`] needs and cannot find in the container: to be called
+    /// by the child, in its pid namespace, while it still has the mounts of the host.
+    ///
+    /// A label is written through a process file system that is mounted nowhere, so the container
+    /// cannot have put anything over it (CVE-2019-16884, CVE-2025-52881), and that shows the
+    /// container's processes only, so its descriptor leads nowhere (CVE-2024-21626).
+    pub(crate) fn take_along(&self) -> Result<()> {
+        let mut along = Along::default();
+        if !self.labels.is_empty() {
+            let procfs =
+                linux::mount::new_filesystem("proc", Some("proc"), &[], &Attributes::default());
+            along.procfs = Some(procfs.map_err(|error| step("prepare the label", error))?);
+        }
+        if self.agent.is_some() {
+            along.pid = host_pid().map_err(|error| step("prepare linux.seccomp", error))?;
+        }
+        // Taken along twice is taken along once.
+        let _ = self.along.set(along);
+        Ok(())
+    }
+
     /// Descriptors that [`Security::apply`] still needs.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let procfs = self.along.get().and_then(|along| along.procfs.as_ref());
         let agent = self.agent.as_ref().map(Agent::descriptor);
-        self.procfs.as_ref().map(|procfs| procfs.as_fd()).into_iter().chain(agent)
+        procfs.map(|procfs| procfs.as_fd()).into_iter().chain(agent)
     }
 
     /// The CPUs a process of `exec` runs on.
@@ -290,7 +320,8 @@ impl Security {
 
     fn apply_labels(&self) -> Result<()> {
         for label in &self.labels {
-            let procfs = self.procfs.as_ref().expect("prepare opens it for every label");
+            let procfs = self.along.get().and_then(|along| along.procfs.as_ref());
+            let procfs = procfs.expect("take_along comes before apply");
             label
                 .apply(procfs.as_fd())
                 .map_err(|error| step("apply the label of the process", error))?;
@@ -347,10 +378,9 @@ impl Security {
                 )
             })?;
         }
-        if let (Some(agent), Some(listener), Some(procfs)) = (&self.agent, listener, &self.procfs) {
-            agent
-                .send(listener, procfs.as_fd())
-                .map_err(|error| step("apply linux.seccomp", error))?;
+        if let (Some(agent), Some(listener)) = (&self.agent, listener) {
+            let pid = self.along.get().expect("take_along comes before apply").pid;
+            agent.send(&listener, pid).map_err(|error| step("apply linux.seccomp", error))?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! process of its own, applies there and lets it say what `/proc/thread-self` shows.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::process::Command;
 
 use expect_test::{Expect, expect};
@@ -9,6 +10,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::Status;
+
+/// To the process that started this one, whatever the harness does with output.
+macro_rules! say {
+    ($($what:tt)*) => {
+        writeln!(std::io::stdout(), $($what)*).unwrap()
+    };
+}
 
 const CHILD: &str = "RUNTIME_SECURITY_CHILD";
 
@@ -69,11 +77,11 @@ fn in_child(test: &str, act: impl FnOnce()) -> Option<HashMap<String, String>> {
 
 fn show_status() {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
-    println!("\n{status}");
+    say!("\n{status}");
 }
 
 fn done() {
-    println!("\ndone: yes");
+    say!("\ndone: yes");
 }
 
 #[test]
@@ -99,7 +107,7 @@ fn five_sets_ids_and_no_new_privileges_are_exact() {
         security.apply().unwrap();
         show_status();
         let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
-        println!("score: {score}");
+        say!("score: {score}");
         done();
     });
     let Some(seen) = seen else { return };
@@ -151,7 +159,7 @@ fn a_filter_that_refuses_capset_is_explained() {
     let seen = in_child(test, || {
         let security = prepared(json!({}), seccomp("SCMP_ACT_ERRNO", &["capset"])).unwrap();
         let error = security.apply().unwrap_err();
-        println!("\ntext: {}", chain(&error));
+        say!("\ntext: {}", chain(&error));
         let security = prepared(json!({"noNewPrivileges": true}), json!({})).unwrap();
         drop(security);
         done();
@@ -174,16 +182,16 @@ fn limits_are_exact_and_raising_needs_the_privilege() {
         };
         let raise = limits(500, 2000);
         match raise.grant(None) {
-            Ok(()) => println!("\nraised: {:?}", getrlimit(Resource::Nofile).maximum),
-            Err(error) => println!("\nrefused: {}", chain(&error)),
+            Ok(()) => say!("\nraised: {:?}", getrlimit(Resource::Nofile).maximum),
+            Err(error) => say!("\nrefused: {}", chain(&error)),
         }
         setrlimit(Resource::Nofile, start).unwrap();
         let lower = limits(50, 60);
         lower.grant(None).unwrap();
-        println!("untouched: {:?}", getrlimit(Resource::Nofile).maximum);
+        say!("untouched: {:?}", getrlimit(Resource::Nofile).maximum);
         lower.apply().unwrap();
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        println!("exact: {current:?} {maximum:?} {:?}", getrlimit(Resource::Core).maximum);
+        say!("exact: {current:?} {maximum:?} {:?}", getrlimit(Resource::Core).maximum);
         done();
     });
     let Some(seen) = seen else { return };
@@ -210,13 +218,13 @@ fn the_rest_of_a_process_is_set() {
         security.grant(None).unwrap();
         security.apply().unwrap();
         let machine = rustix::system::uname().machine().to_string_lossy().into_owned();
-        println!("\nmachine: {machine}");
+        say!("\nmachine: {machine}");
         let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        println!("nice: {}\npolicy: {}", fields[16], fields[38]);
+        say!("nice: {}\npolicy: {}", fields[16], fields[38]);
         let maps = std::fs::read_to_string("/proc/thread-self/numa_maps").unwrap_or_default();
-        println!("memory: {}", maps.split_whitespace().nth(1).unwrap_or("unknown"));
-        println!("io: {}", io_priority());
+        say!("memory: {}", maps.split_whitespace().nth(1).unwrap_or("unknown"));
+        say!("io: {}", io_priority());
         done();
     });
     let Some(seen) = seen else { return };
@@ -303,7 +311,7 @@ fn an_unprivileged_filter_needs_no_new_privileges() {
         own.permitted -= CapabilitySet::SYS_ADMIN;
         own.effective -= CapabilitySet::SYS_ADMIN;
         thread::set_capabilities(None, own).unwrap();
-        println!("\ntext: {}", chain(&security.apply().unwrap_err()));
+        say!("\ntext: {}", chain(&security.apply().unwrap_err()));
         done();
     });
     let Some(seen) = seen else { return };

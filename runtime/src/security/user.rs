@@ -200,7 +200,7 @@ fn id(field: &[u8]) -> Option<u32> {
 }
 
 fn refuse(member: &'static str, word: &str, reason: &str) -> Error {
-    Error::File { act: format!("{member} {word:?}"), reason: reason.to_owned() }
+    Error::Usage(format!("{member} {word:?}: {reason}"))
 }
 
 #[cfg(test)]

@@ -142,6 +142,21 @@ fn a_lossless_reader_is_waited_for_as_long_as_it_lives() {
     console.clients()[0].flush();
     console.tend_clients(now);
     assert!(console.may_read());
+    assert_eq!(console.clients()[0].receive(&mut [0; 8]), None);
+    console.tend_clients(now);
+    assert!(console.clients().is_empty());
+}
+
+#[test]
+fn a_client_that_sent_and_went_is_still_heard() {
+    let (mut console, _guest) = console();
+    let (ours, theirs) = transport::pair().unwrap();
+    transport::send(std::os::fd::AsFd::as_fd(&ours), &Kind::Stdin.packet(b"go\n")).unwrap();
+    drop(ours);
+    let now = Instant::now();
+    console.admit(Client::new(theirs, ALL), true, now).unwrap();
+    console.tend_clients(now);
+    assert_eq!(console.clients()[0].receive(&mut [0; 8]), Some(4));
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn an_agent_is_told_who_it_decides_for() {
     .unwrap()
     .unwrap();
     let (any_fd, _writer) = rustix::pipe::pipe().unwrap();
-    agent.send(any_fd, super::super::host_procfs().unwrap().as_fd()).unwrap();
+    agent.send(&any_fd, super::super::host_pid().unwrap()).unwrap();
 
     let connection = socket::accept(&listening).unwrap();
     let mut buffer = [0; 4096];

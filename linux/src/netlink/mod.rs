@@ -1,0 +1,15 @@
+//! Links, addresses and routes of a network namespace, by rtnetlink(7): one operation, one method.
+//!
+//! A [`Socket`] belongs to the namespace that it was opened in (netlink(7)), whoever uses it later:
+//! nothing here switches a thread but to open one. Requests block; the runtime that the transport
+//! needs stays in here. A refusal carries the kernel's own words where it has some.
+
+mod address;
+mod link;
+mod route;
+mod socket;
+
+pub use address::LinkAddress;
+pub use link::{Link, LinkChange, NewKind, NewLink, PeerLink};
+pub use route::{Route, RouteFamily};
+pub use socket::Socket;
