@@ -401,3 +401,6 @@ fn remove_tree(path: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
