@@ -116,7 +116,9 @@ impl fmt::Display for Coded {
     }
 }
 
-fn exit_of(error: &anyhow::Error) -> Exit {
+/// How the program ends with this error.
+#[must_use]
+pub fn exit_of(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Coded>().map_or(Exit::FAILED, |coded| coded.0)
 }
 

@@ -134,7 +134,7 @@ pub fn command() -> Command {
     adapt(Cli::command())
 }
 
-fn adapt(command: Command) -> Command {
+pub(crate) fn adapt(command: Command) -> Command {
     let command = command.mut_args(|arg| {
         if arg.is_positional() {
             return arg;
@@ -252,9 +252,17 @@ fn answer(error: &clap::Error) -> Report {
     }
 }
 
+/// What is wrong, on one line, with the nearest word that would be right.
 fn plain(error: &clap::Error) -> String {
     let text = error.render().to_string();
-    text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned()
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let mut plain = first.collect::<Vec<_>>().join(" ");
+    let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    for tip in tips.filter(|tip| tip.contains("similar")) {
+        plain = format!("{plain}; {tip}");
+    }
+    plain + "; try --help"
 }
 
 /// Data goes to stdout, whole or not at all.
@@ -281,3 +289,6 @@ impl Session {
         Ok(Exit::DONE)
     }
 }
+
+#[cfg(test)]
+mod tests;

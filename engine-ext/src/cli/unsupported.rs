@@ -47,7 +47,7 @@ impl DaemonArgs {
 /// The rest of a command line that nobody reads.
 #[derive(Debug, Args)]
 pub(crate) struct Anything {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _words: Vec<String>,
 }
 

@@ -411,3 +411,6 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,3 +108,6 @@ fn annotations(config: &Config) -> HashMap<String, String> {
     }
     annotations
 }
+
+#[cfg(test)]
+mod tests;

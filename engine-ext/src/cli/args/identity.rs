@@ -29,7 +29,7 @@ pub struct IdentityArgs {
     /// no, always, on-failure[:N], unless-stopped, or on-reboot: when the guest reboots.
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
-    /// Keep the console's output so: max-size, max-file, path, disable-log
+    /// Keep output so: max-size, max-file, path, disable-log
     #[arg(long, value_name = "KEY=VALUE")]
     pub log_opt: Vec<String>,
     /// Keep the console's output with this driver: json-file
