@@ -215,7 +215,7 @@ impl Child<'_> {
         confine: &dyn Fn() -> Result<()>,
     ) -> Result<()> {
         let state = self.saved.hook_state(status, linux::process::Pid::current().get());
-        let place = Place { directory: None, inherit_environment: false, confine };
+        let place = Place { directory: None, inherit_environment: false, told: &[], confine };
         hooks::run(list.iter().map(|hook| (kind, hook)), &state, &place)
     }
 

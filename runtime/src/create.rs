@@ -385,6 +385,7 @@ impl Birth<'_> {
         let place = Place {
             directory: Some(saved.bundle.clone()),
             inherit_environment: true,
+            told: &[],
             confine: &|| Ok(()),
         };
         let list = self.plan.hooks.runtime.iter().map(|(kind, hook)| (*kind, hook));

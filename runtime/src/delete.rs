@@ -20,6 +20,15 @@ impl Runtime {
     /// The container runs, or something of it cannot be removed; then its state stays, and
     /// `delete` can be tried again.
     pub fn delete(&self, id: &str, force: bool) -> Result<()> {
+        self.delete_telling(id, force, &[])
+    }
+
+    /// [`Self::delete`] by somebody who knows why the container ended: `told` (`KEY=VALUE`) is put
+    /// into the environment of the poststop hooks.
+    ///
+    /// # Errors
+    /// Those of [`Self::delete`].
+    pub fn delete_telling(&self, id: &str, force: bool, told: &[String]) -> Result<()> {
         let directory = self.directory(id)?;
         let saved = match self.load(id) {
             Err(Error::NotFound { .. }) if force => return remove(&directory),
@@ -39,7 +48,7 @@ impl Runtime {
             }
             cgroup.remove(PATIENCE).step(|| format!("delete container {id}"))?;
         }
-        run_poststop(&saved);
+        run_poststop(&saved, told);
         remove(&directory)?;
         drop(lock);
         Ok(())
@@ -77,10 +86,10 @@ impl Runtime {
 }
 
 /// Their failure is told and changes nothing (runtime.md, "Lifecycle").
-fn run_poststop(saved: &Saved) {
+fn run_poststop(saved: &Saved, told: &[String]) {
     let state = saved.hook_state(Status::Stopped, 0);
     let directory = saved.bundle.is_dir().then(|| saved.bundle.clone());
-    let place = Place { directory, inherit_environment: true, confine: &|| Ok(()) };
+    let place = Place { directory, inherit_environment: true, told, confine: &|| Ok(()) };
     for hook in &saved.poststop {
         if let Err(error) = hooks::run([("poststop", hook)], &state, &place) {
             warn!(container = %saved.id, error = %error.flatten(), "poststop hook failed");

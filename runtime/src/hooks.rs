@@ -102,6 +102,8 @@ pub(crate) struct Place<'a> {
     pub(crate) directory: Option<PathBuf>,
     /// Environment of a hook that names none: the caller's, else nothing.
     pub(crate) inherit_environment: bool,
+    /// Variables that every hook gets besides: `KEY=VALUE`.
+    pub(crate) told: &'a [String],
     /// Runs in the hook's process just before its program.
     pub(crate) confine: &'a dyn Fn() -> Result<()>,
 }
@@ -135,7 +137,7 @@ fn encode(state: &HookState<'_>) -> Result<Vec<u8>> {
 }
 
 fn run_one(hook: &Hook, document: &[u8], place: &Place<'_>) -> Result<()> {
-    let program = program(hook, place.inherit_environment)?;
+    let program = program(hook, place)?;
     let stdin = document_file(document)?;
     let (output, write_end) = pipe_with(PipeFlags::CLOEXEC).during(|| "make a pipe")?;
     match linux::fork(CloneFlags::empty(), None)? {
@@ -163,17 +165,18 @@ fn run_one(hook: &Hook, document: &[u8], place: &Place<'_>) -> Result<()> {
     }
 }
 
-fn program(hook: &Hook, inherit: bool) -> Result<Program> {
+fn program(hook: &Hook, place: &Place<'_>) -> Result<Program> {
     let path = hook.path().to_string_lossy().into_owned();
     let args = match hook.args() {
         Some(args) if !args.is_empty() => c_strings("hooks.args", args)?,
         _ => c_strings("hooks.args", std::slice::from_ref(&path))?,
     };
-    let env = match hook.env() {
+    let mut env = match hook.env() {
         Some(env) => c_strings("hooks.env", env)?,
-        None if inherit => inherited_environment(),
+        None if place.inherit_environment => inherited_environment(),
         None => Vec::new(),
     };
+    env.extend(c_strings("hooks.env", place.told)?);
     Ok(Program::new(c_strings("hooks.path", &[path])?.remove(0), args, env))
 }
 

@@ -59,6 +59,7 @@ impl Runtime {
         let place = Place {
             directory: Some(saved.bundle.clone()),
             inherit_environment: true,
+            told: &[],
             confine: &|| Ok(()),
         };
         let list = saved.poststart.iter().map(|hook| ("poststart", hook));
