@@ -80,3 +80,6 @@ fn restore_on_panic() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests;

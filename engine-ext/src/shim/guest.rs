@@ -12,6 +12,7 @@ use linux::process::{Pid, PidFd, Signal, start_time};
 use runtime::{CreateRequest, Runtime, Stdio};
 
 use super::protocol::Size;
+use super::restart::Reason;
 use super::stdio::Streams;
 
 /// A container's bundle and who runs it.
@@ -49,7 +50,7 @@ impl Guest {
         if started.is_err() {
             // The first error is the one to report; what cannot be deleted here is found and
             // deleted by the next start.
-            let _ = self.runtime.delete(&self.id, true);
+            let _ = self.delete(None);
         }
         started
     }
@@ -90,9 +91,12 @@ impl Guest {
         Ok(self.runtime.kill(&self.id, Signal::KILL, true)?)
     }
 
-    /// Clears away what a run left: processes, cgroup, runtime state; runs the poststop hooks.
-    pub(super) fn delete(&self) -> Result<()> {
-        Ok(self.runtime.delete(&self.id, true)?)
+    /// Clears away what a run left: processes, cgroup, runtime state; runs the poststop hooks, who
+    /// hear whether the guest is about to come back.
+    pub(super) fn delete(&self, reason: Option<Reason>) -> Result<()> {
+        let action = if reason == Some(Reason::Reboot) { "reboot" } else { "shutdown" };
+        let told = [format!("CONTAINER_ACTION={action}")];
+        Ok(self.runtime.delete_telling(&self.id, true, &told)?)
     }
 }
 

@@ -123,7 +123,7 @@ impl Supervisor {
 
     fn first_start(&mut self) -> Result<()> {
         // What a killed predecessor left is in the way.
-        self.notes.check(self.guest.delete());
+        self.notes.check(self.guest.delete(None));
         self.record.starting()?;
         let started = self.start_guest();
         if let Err(error) = &started {
@@ -140,7 +140,7 @@ impl Supervisor {
         self.console.set_streams(streams);
         if let Err(error) = self.record.running(init.pid, init.start_time) {
             // Nobody could find a container that is not recorded.
-            self.notes.check(self.guest.delete());
+            self.notes.check(self.guest.delete(None));
             return Err(error.into());
         }
         self.phase = Phase::Running(init);
@@ -168,8 +168,8 @@ impl Supervisor {
         let ran_for = init.since.elapsed();
         let oom_killed = init.was_oom_killed();
         self.console.drain(Instant::now());
-        self.notes.check(self.guest.delete());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
+        self.notes.check(self.guest.delete(reason));
         self.record.remember(|state| state.oom_killed = oom_killed);
         self.decide(status, reason, ran_for);
     }

@@ -60,7 +60,7 @@ fn a_terminal_has_a_size_and_keeps_it() {
     watcher.send(Kind::Resize, &serde_json::to_vec(&Size { rows: 40, cols: 132 }).unwrap());
     watcher.say("\n");
     watcher.until_says("40 132");
-    client::resize(guest.dir(), 50, 140).unwrap();
+    client::resize(guest.state_dir(), 50, 140).unwrap();
     watcher.say("\n");
     watcher.until_says("50 140");
     watcher.send(Kind::StdinEof, &[]);

@@ -35,7 +35,7 @@ fn output_and_exit_code_reach_everyone() {
     let state = guest.until_gone();
     assert_eq!((state.exit_code, state.exit), (3, Some(Exit::Exited(3))));
     assert!(!state.started_at.is_empty() && state.finished_at > state.started_at);
-    assert_eq!(client::wait(guest.dir()).unwrap(), None, "nobody is there to wait for");
+    assert_eq!(client::wait(guest.state_dir()).unwrap(), None, "nobody is there to wait for");
     let mut lines: Vec<String> = guest.log().lines().map(str::to_owned).collect();
     lines.sort();
     assert_eq!(lines, ["err", "out"]);
@@ -93,7 +93,7 @@ fn it_is_removed_when_it_ends() {
         world.run_attached(Recipe::script("exit 4").set("/auto_remove", true));
     assert_eq!(watcher.until_exit(), 4);
     // Whoever hears the end finds nothing any more.
-    assert!(!guest.container.dir.exists() && !guest.dir().exists());
+    assert!(!guest.container.dir.exists() && !guest.state_dir().exists());
     assert!(world.store.list().unwrap().is_empty());
 }
 
@@ -129,7 +129,7 @@ fn a_guest_says_when_it_is_ready() {
     assert!(!guest.state().ready);
     let socket = UnixDatagram::unbound().unwrap();
     for text in ["garbage", "STATUS=coming up", "READY=1\nSTATUS=up"] {
-        socket.send_to(text.as_bytes(), guest.dir().join("notify")).unwrap();
+        socket.send_to(text.as_bytes(), guest.state_dir().join("notify")).unwrap();
     }
     assert_eq!(started.wait_ready().unwrap(), Readiness::Ready);
     assert!(guest.state().ready);
@@ -165,7 +165,7 @@ fn a_killed_shim_leaves_a_true_record() {
     assert!(!guest.container.is_supervised().unwrap());
     let state = guest.container.state().unwrap();
     assert_eq!((state.status, state.pid), (Status::Running, Some(started.pid)));
-    assert_eq!(client::wait(guest.dir()).unwrap(), None);
+    assert_eq!(client::wait(guest.state_dir()).unwrap(), None);
 }
 
 fn a_shim_starts_over_what_a_killed_one_left() {

@@ -9,6 +9,7 @@
     reason = "a test without the harness by which clippy would know it as one"
 )]
 
+mod attach;
 mod console;
 mod life;
 mod restart;
@@ -38,8 +39,12 @@ macro_rules! cases {
 const CASE: &str = "SHIM_TEST";
 
 fn main() -> ExitCode {
+    if let Some(code) = attach::client() {
+        return code;
+    }
     let cases: Vec<Case> =
-        [console::CASES, life::CASES, restart::CASES, stop::CASES, stress::CASES].concat();
+        [attach::CASES, console::CASES, life::CASES, restart::CASES, stop::CASES, stress::CASES]
+            .concat();
     if let Ok(wanted) = std::env::var(CASE) {
         let (_, case) = cases.iter().find(|(name, _)| *name == wanted).expect("a known case");
         isolate();

@@ -11,6 +11,7 @@ use crate::world::{ALL, Recipe, World};
 crate::cases![
     a_failure_is_tried_again_and_given_up,
     a_reboot_is_one_and_keeps_whoever_is_attached,
+    poststop_hooks_hear_what_the_guest_meant,
     a_power_off_is_the_end,
     an_exit_with_129_is_no_reboot,
     a_pending_restart_can_be_called_off,
@@ -49,6 +50,21 @@ fn a_reboot_is_one_and_keeps_whoever_is_attached() {
     guest.until_gone();
 }
 
+fn poststop_hooks_hear_what_the_guest_meant() {
+    let world = World::new();
+    let hook = "#!/bin/sh\necho $CONTAINER_ACTION >> /mnt/actions\n";
+    std::fs::write("/mnt/hook", hook).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions("/mnt/hook", mode).unwrap();
+    let script = "[ -e /again ] && exec poweroff -f; echo > /again; reboot -f";
+    let mut recipe = Recipe::script(script).system().set("/restart", "on-reboot");
+    recipe.spec["hooks"] = serde_json::json!({"poststop": [{"path": "/mnt/hook"}]});
+    let (guest, mut watcher) = world.run_attached(recipe);
+    assert_eq!(watcher.until_exit(), 130);
+    assert_eq!(std::fs::read_to_string("/mnt/actions").unwrap(), "reboot\nshutdown\n");
+    guest.until_gone();
+}
+
 fn a_power_off_is_the_end() {
     let world = World::new();
     let recipe = Recipe::script("poweroff -f").system().set("/restart", "on-reboot");
@@ -77,7 +93,7 @@ fn a_pending_restart_can_be_called_off() {
             state.status == Status::Restarting && state.restart_count >= 2
         });
         if by_kill {
-            assert!(client::kill(guest.dir(), "TERM").unwrap());
+            assert!(client::kill(guest.state_dir(), "TERM").unwrap());
         } else {
             assert_eq!(guest.stop(10_000), Some(1));
         }
@@ -90,7 +106,7 @@ fn a_pending_restart_can_be_called_off() {
 fn a_kill_is_the_end_under_every_policy() {
     let world = World::new();
     let (guest, _) = world.run(Recipe::of(&["sleep", "600"]).set("/restart", "always"));
-    assert!(client::kill(guest.dir(), "KILL").unwrap());
+    assert!(client::kill(guest.state_dir(), "KILL").unwrap());
     assert_eq!(guest.until_gone().exit_code, 137);
 }
 

@@ -204,7 +204,7 @@ impl Guest<'_> {
         self.launch(None).unwrap()
     }
 
-    pub(crate) fn dir(&self) -> &Path {
+    pub(crate) fn state_dir(&self) -> &Path {
         &self.container.state_dir
     }
 
@@ -213,7 +213,7 @@ impl Guest<'_> {
     }
 
     pub(crate) fn shim(&self) -> Option<Pid> {
-        linux::lock::holder(self.dir().join("shim.lock"))
+        linux::lock::holder(self.state_dir().join("shim.lock"))
     }
 
     /// What the log says, both streams.
@@ -233,7 +233,7 @@ impl Guest<'_> {
         let state = self.state();
         assert_eq!(state.status, Status::Stopped, "{}", self.notes());
         assert_eq!(state.pid, None);
-        assert!(!self.dir().join("shim.sock").exists());
+        assert!(!self.state_dir().join("shim.sock").exists());
         let runtime = self.world.store.layout().runtime().join(self.container.id.as_str());
         assert!(!runtime.exists(), "{} is left", runtime.display());
         let path = CgroupPath::parse(&self.world.cgroup).unwrap();
@@ -245,16 +245,16 @@ impl Guest<'_> {
 
     /// What the shim had to say.
     pub(crate) fn notes(&self) -> String {
-        std::fs::read_to_string(self.dir().join("shim.log")).unwrap_or_default()
+        std::fs::read_to_string(self.state_dir().join("shim.log")).unwrap_or_default()
     }
 
     pub(crate) fn attach(&self, wants: &Attach) -> Watcher {
-        Watcher::new(engine_ext::attach::client::open(self.dir(), wants).unwrap().unwrap())
+        Watcher::new(engine_ext::attach::client::open(self.state_dir(), wants).unwrap().unwrap())
     }
 
     pub(crate) fn stop(&self, timeout_ms: i64) -> Option<i32> {
         let stop = engine_ext::shim::protocol::Stop { timeout_ms, ..Default::default() };
-        client::stop(self.dir(), &stop).unwrap()
+        client::stop(self.state_dir(), &stop).unwrap()
     }
 }
 
