@@ -34,8 +34,9 @@ impl Cgroup {
 }
 
 impl Devices<'_> {
-    /// Puts `rules` in force in the place of what is, for running processes too. At no moment is
-    /// less or more permitted than by the old rules and the new ones.
+    /// Puts `rules` in force in the place of what is, for running processes too. What old and new
+    /// rules both allow is allowed all the time; only a v1 cgroup that could use every device goes
+    /// through a moment of none.
     ///
     /// The whole list is needed: a v2 program cannot be read back.
     pub fn set(&self, rules: &DeviceRules) -> Result<Change> {

@@ -1,7 +1,7 @@
 use expect_test::{Expect, expect};
 use linux::CloneFlags;
 use linux::cgroup::resources::{
-    Block, Cpu, Cpuset, HugePages, Memory, Network, Rdma, Throttle, ThrottleKind,
+    Block, Cpu, Cpuset, DeviceWeight, HugePages, Memory, Network, Rdma, Throttle, ThrottleKind,
 };
 use linux::cgroup::{Bound, Cgroup, CpuLimit, Pressure, Resources, Version};
 use linux::device::DeviceNumber;
@@ -17,6 +17,7 @@ crate::cases![
     cpus_are_those_of_the_cgroup,
     pids_are_limited,
     disks_are_limited,
+    disks_are_shared_where_a_scheduler_can,
     huge_pages_are_limited_where_they_are,
     one_who_has_processes_cannot_hand_down,
     any_file_of_the_v2_tree,
@@ -261,6 +262,41 @@ fn disks_are_limited() {
         error.ends_with("no such device (ENODEV); name a whole disk by major:minor"),
         "{error}"
     );
+}
+
+fn disks_are_shared_where_a_scheduler_can() {
+    let world = World::new();
+    let cgroup = world.create("a");
+    let (Some(dir), Some(disk)) =
+        (cgroup.controller_dir("blkio").or_else(|| cgroup.controller_dir("io")), disk())
+    else {
+        crate::skip("no disk, or no controller for it");
+    };
+    let shares = |weight, devices: &[DeviceWeight]| {
+        let block = Block { weight, devices: devices.to_vec(), ..Block::default() };
+        Resources { block, ..Resources::default() }
+    };
+    let files = ["blkio.weight", "blkio.bfq.weight", "io.bfq.weight", "io.weight"];
+    let Some(file) = files.into_iter().find(|file| dir.join(file).exists()) else {
+        return refusal(
+            &cgroup,
+            &world,
+            &shares(Some(500), &[]),
+            expect![
+                "linux.resources.blockIO.weight: set to 500: operation not supported (EOPNOTSUPP); shares of a disk need the BFQ scheduler, or io.cost on cgroup v2"
+            ],
+        );
+    };
+    cgroup.apply(&shares(Some(500), &[])).unwrap();
+    let expected = if file == "io.weight" { "4950" } else { "500" };
+    let text = read(dir.join(file));
+    assert!(text.ends_with(expected), "{file}: {text}");
+    // The file of one disk is there with the file of all, or that disk has no such scheduler.
+    let one = DeviceWeight { device: disk, weight: Some(300), leaf_weight: None };
+    if let Err(error) = cgroup.apply(&shares(None, &[one])) {
+        let text = world.plain(&error);
+        assert!(text.starts_with("linux.resources.blockIO.weightDevice: "), "{text}");
+    }
 }
 
 fn huge_pages(limit: u64) -> Resources {
