@@ -206,9 +206,7 @@ pub fn unblock(signals: &[Signal]) -> Result<()> {
 /// exec(2) keeps the mask and keeps ignored signals ignored, and the Rust runtime ignores SIGPIPE.
 pub fn restore_defaults() -> Result<()> {
     for signal in (1..=MAX).map(Signal) {
-        // The C library refuses its own two (32 and 33), which exec resets anyway.
-        let changeable =
-            ![Signal::KILL, Signal::STOP].contains(&signal) && !(32..34).contains(&signal.0);
+        let changeable = ![Signal::KILL, Signal::STOP].contains(&signal);
         if changeable {
             raw::signal::set_default(signal).during(|| format!("reset {signal}"))?;
         }

@@ -28,11 +28,22 @@ pub(crate) fn set(signals: &[Signal]) -> SigSet {
 
 /// The default disposition.
 pub(crate) fn set_default(signal: Signal) -> rustix::io::Result<()> {
-    // SAFETY: SIG_DFL runs no code of ours; what was there before was a handler that nobody expects
-    // to run any more, as the caller is about to exec.
-    // JUSTIFICATION: unsafe in nix as well, and its enum has no real-time signal.
-    match unsafe { libc::signal(signal.get(), libc::SIG_DFL) } {
-        libc::SIG_ERR => Err(super::last_errno()),
-        _ => Ok(()),
-    }
+    // struct sigaction of the kernel: handler, flags, restorer and mask, of which all are 0 in
+    // SIG_DFL. A few more zeros are room for any architecture's order.
+    let default = [0_u64; 8];
+    // SAFETY: rt_sigaction(2) reads a struct sigaction from an array that is larger, and writes
+    // none; SIG_DFL runs no code of ours, and what was there before was a handler that nobody
+    // expects to run any more, as the caller is about to exec.
+    // JUSTIFICATION: unsafe in nix as well, its enum has no real-time signal, and the C library
+    // refuses its own two, which a program inherits as ignored all the same.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal.get(),
+            default.as_ptr(),
+            std::ptr::null_mut::<u64>(),
+            8_usize,
+        )
+    };
+    if answer == 0 { Ok(()) } else { Err(super::last_errno()) }
 }
