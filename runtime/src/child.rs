@@ -6,6 +6,7 @@
 //! but the standard streams, those to be passed on, and the socket it waits on for `start`.
 
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use linux::cgroup::JoinFds;
@@ -199,7 +200,10 @@ impl Child<'_> {
         match pivot::enter(directory) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // Inside the container's root, where its own links lead nowhere else.
-                std::fs::create_dir_all(directory)
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(directory)
                     .during(|| format!("make working directory {}", directory.display()))?;
                 pivot::enter(directory)
             }

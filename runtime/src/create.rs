@@ -180,7 +180,7 @@ impl<'a> Plan<'a> {
             no_pivot: self.request.no_pivot,
             no_new_keyring: self.request.no_new_keyring,
         };
-        let (pid, pidfd) = self.give_birth(&child, &ours, &rootfs)?;
+        let (pid, pidfd, ours) = self.give_birth(&child, ours, &rootfs)?;
         // Only the child holds its end now, so that its death ends the stream.
         drop(theirs);
         drop(start);
@@ -269,13 +269,14 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Makes init. In the child this never comes back.
+    /// Makes init. In the child this never comes back, and our end of the channel is closed: its
+    /// own copy would hide our death from it.
     fn give_birth(
         &self,
         child: &Child<'_>,
-        channel: &Channel,
+        channel: Channel,
         rootfs: &Rootfs,
-    ) -> Result<(Pid, PidFd)> {
+    ) -> Result<(Pid, PidFd, Channel)> {
         if let Some(namespace) = self.namespaces.joined(Kind::User) {
             rootfs.idmap(Some(namespace.as_fd()))?;
             return give_birth_within(child, channel, namespace);
@@ -286,6 +287,7 @@ impl<'a> Plan<'a> {
         let visit = self.namespaces.visit()?;
         let forked = linux::fork(self.namespaces.clone_flags(), child.cgroups.unified());
         if let Ok(Forked::Child) = forked {
+            drop(channel);
             child.run();
         }
         let home = visit.leave();
@@ -295,7 +297,7 @@ impl<'a> Plan<'a> {
             let _ = pidfd.wait();
             return Err(error);
         }
-        Ok((pid, pidfd))
+        Ok((pid, pidfd, channel))
     }
 }
 
@@ -303,18 +305,21 @@ impl<'a> Plan<'a> {
 /// has done what takes the host's privileges, and makes init as a child of ours.
 fn give_birth_within(
     child: &Child<'_>,
-    channel: &Channel,
+    channel: Channel,
     namespace: &Namespace,
-) -> Result<(Pid, PidFd)> {
+) -> Result<(Pid, PidFd, Channel)> {
     let between = match linux::fork(CloneFlags::empty(), child.cgroups.unified())? {
-        Forked::Child => child.run_between(namespace),
+        Forked::Child => {
+            drop(channel);
+            child.run_between(namespace)
+        }
         Forked::Parent { pidfd, .. } => pidfd,
     };
     let answer = channel.receive();
     between.wait()?;
     match answer? {
         Some((Message::Born(pid), Some(pidfd))) => match Pid::new(pid) {
-            Some(pid) => Ok((pid, PidFd::from_fd(pidfd))),
+            Some(pid) => Ok((pid, PidFd::from_fd(pidfd), channel)),
             None => Err(died()),
         },
         Some((Message::Failed { kind, text }, _)) => Err(Error::Child { kind, text }),

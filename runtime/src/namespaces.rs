@@ -109,6 +109,17 @@ impl Namespaces {
         }
     }
 
+    /// Runs `f` inside the container's namespace of this kind when that is given by path, else
+    /// where we are.
+    pub(crate) fn within<T>(&self, kind: Kind, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let Some(namespace) = self.joined(kind) else { return f() };
+        let visit = Visit { home: vec![Namespace::current(kind)?] };
+        namespace.enter()?;
+        let answer = f();
+        visit.leave()?;
+        answer
+    }
+
     /// Enters the same for good.
     pub(crate) fn enter(&self) -> Result<()> {
         self.enter_all(&mut Visit { home: Vec::new() })

@@ -51,7 +51,10 @@ impl Program {
     pub(crate) fn execute(&self) -> Error {
         let error = linux::exec::exec(&self.path, &self.args, &self.env);
         match error.errno() {
-            Errno::NOENT => error.with_hint("its interpreter or dynamic loader is missing"),
+            // The file itself is there: what it names to run it is not.
+            Errno::NOENT if rustix::fs::access(self.path.as_c_str(), Access::EXISTS).is_ok() => {
+                error.with_hint("its interpreter or dynamic loader is missing")
+            }
             Errno::NOEXEC => error.with_hint("it is no program for this machine"),
             _ => error,
         }

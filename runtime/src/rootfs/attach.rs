@@ -101,12 +101,7 @@ impl Entry {
             }
             Source::Cgroup(cgroup) => cgroup.attach(&target, self.flags).map(|()| None),
             Source::Fresh { fstype, source, parameters } => {
-                let made = match new_filesystem(fstype, source.as_deref(), parameters) {
-                    // The network namespace belongs to another user namespace (sysfs shows its
-                    // devices): the host's own view is all there is.
-                    Err(error) if fstype == "sysfs" && error.is(Errno::PERM) => host_sysfs()?,
-                    made => made?,
-                };
+                let made = new_filesystem(fstype, source.as_deref(), parameters)?;
                 mount::set_attributes(&made, &self.flags.attributes(), false)?;
                 mount::attach(&made, &target)?;
                 Ok(Some(made))
@@ -132,10 +127,6 @@ impl Entry {
             }
         })
     }
-}
-
-fn host_sysfs() -> linux::Result<OwnedFd> {
-    mount::clone_tree_at("/sys", true)
 }
 
 /// A detached mount of a new filesystem.

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use linux::cgroup::{Cgroup, Layout};
 use linux::mount::{self, Attributes, Propagation};
+use linux::ns::Kind;
 use oci_spec::runtime::{Linux, Mount};
 use rustix::fs::{FileType, Mode, fstat};
 
@@ -205,7 +206,7 @@ fn label(parameters: &mut Vec<(String, Option<String>)>, linux: &Linux) -> Resul
 }
 
 fn store_filesystem() -> Result<OwnedFd> {
-    filesystem("tmpfs", Some("devices"), &[("mode".to_owned(), Some("700".to_owned()))])
+    filesystem("tmpfs", Some("devices"), &[("mode".to_owned(), Some("755".to_owned()))])
 }
 
 fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> Result<Source> {
@@ -221,25 +222,37 @@ fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> R
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let source = mount.source().as_ref().map(|source| source.to_string_lossy().into_owned());
+    let act = |fstype: &str| format!("mount {fstype} on {}", mount.destination().display());
+    let make = || filesystem(fstype, source.as_deref(), &options.parameters);
+    if let Some(kind) = of_older_namespace(fstype, needs) {
+        let made = needs.namespaces.within(kind, make);
+        return tree(made.step(|| act(fstype))?, &options);
+    }
     match fstype {
         "" | "none" => Err(Error::config(member(), "has no type, and no bind among its options")),
         "cgroup" | "cgroup2" => CgroupMount::plan(needs, options.own.is_read_only())
             .map(Source::Cgroup)
             .step(|| format!("prepare {}", mount.destination().display())),
         _ if MADE_BY_THE_CHILD.contains(&fstype) => {
-            let mut parameters = options.parameters;
+            let mut parameters = options.parameters.clone();
             if TAKES_A_LABEL.contains(&fstype) {
                 label(&mut parameters, needs.linux)?;
             }
             Ok(Source::Fresh { fstype: fstype.to_owned(), source, parameters })
         }
-        _ => {
-            let made = filesystem(fstype, source.as_deref(), &options.parameters)
-                .step(|| format!("mount {fstype} on {}", mount.destination().display()))?;
-            set_flags(&made, &options)?;
-            Ok(Source::Tree { mount: made, directory: true, idmap: None })
-        }
+        _ => tree(make().step(|| act(fstype))?, &options),
     }
+}
+
+/// The root of a user namespace has no right over a network or ipc namespace that is older, and
+/// cannot mount what shows it: then the host's root does, inside of that namespace.
+fn of_older_namespace(fstype: &str, needs: &Needs<'_>) -> Option<Kind> {
+    let kind = match fstype {
+        "sysfs" => Kind::Net,
+        "mqueue" => Kind::Ipc,
+        _ => return None,
+    };
+    (needs.maps.is_some() && !needs.namespaces.is_new(kind)).then_some(kind)
 }
 
 fn bind(
@@ -290,6 +303,11 @@ fn idmap(
         mount.gid_mappings().clone().unwrap_or_default(),
     )?;
     Ok(Some(Idmap { recursion, namespace: Some(maps.namespace()?) }))
+}
+
+fn tree(mount: OwnedFd, options: &Options) -> Result<Source> {
+    set_flags(&mount, options)?;
+    Ok(Source::Tree { mount, directory: true, idmap: None })
 }
 
 fn filesystem(
