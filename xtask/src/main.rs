@@ -11,11 +11,14 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod cache;
 mod demo;
+#[cfg(feature = "cli")]
+mod man;
 mod packages;
 mod rootfs;
 mod step;
 mod target;
 mod test;
+#[cfg(feature = "cli")]
 mod tidy;
 mod vm;
 
@@ -46,6 +49,8 @@ enum Task {
     Bench(bench::Args),
     /// Check the rules of this repository that no compiler checks
     Tidy,
+    /// Write the manual pages of the tools to docs/man
+    Man,
 }
 
 fn main() -> ExitCode {
@@ -54,10 +59,27 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::Bench(args) => bench::run(&args),
+        #[cfg(feature = "cli")]
         Task::Tidy => tidy::run(),
+        #[cfg(feature = "cli")]
+        Task::Man => man::run(),
+        #[cfg(not(feature = "cli"))]
+        Task::Tidy => with_command_lines("tidy"),
+        #[cfg(not(feature = "cli"))]
+        Task::Man => with_command_lines("man"),
     };
     result.unwrap_or_else(|error| {
         step::say(&format!("xtask: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+/// The same task with the command lines of the tools compiled in, and what they link installed.
+#[cfg(not(feature = "cli"))]
+fn with_command_lines(task: &str) -> anyhow::Result<ExitCode> {
+    packages::install(&[packages::BUILD])?;
+    let mut cargo = step::cargo();
+    cargo.args(["run", "--quiet", "--package", "xtask", "--features", "cli", "--", task]);
+    let status = cargo.status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::step;
 
 mod edges;
+mod flags;
 mod lexer;
 mod places;
 mod sources;
@@ -21,6 +22,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     step::say(&format!("tidy: {} findings", findings.len()));
     Ok(ExitCode::FAILURE)
+}
+
+/// The command lines of the tools, each with the section of its manual pages.
+pub(crate) fn commands() -> Vec<(&'static str, clap::Command)> {
+    vec![("1", engine_ext::cli::command())]
 }
 
 /// Everything that is not as it should be, one line each.
@@ -43,6 +49,7 @@ fn findings() -> Result<Vec<String>> {
         found.extend(source.findings);
     }
     found.extend(sources::check_unsafes(unsafes));
+    found.extend(flags::check()?.into_iter().chain(crate::man::check(step::root())?));
     Ok(found)
 }
 
