@@ -133,6 +133,10 @@ fn in_own_world(story: &Story) -> Result<Completion, Failed> {
     let thread = std::thread::Builder::new().name(story.name.to_owned()).spawn(move || {
         let world = World::enter()?;
         let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(&world)));
+        if !matches!(told, Ok(Ok(()))) {
+            // What a story did not come to remove is not the product's leak.
+            world.remove_containers();
+        }
         let left = world.leave();
         let _ = sender.send(());
         let told = told.unwrap_or_else(|cause| {

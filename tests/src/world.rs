@@ -166,6 +166,17 @@ impl World {
         text
     }
 
+    /// Removes whatever containers there are, for a story that did not get that far.
+    pub fn remove_containers(&self) {
+        let Ok(list) = self.isula(["ps", "--all", "--quiet", "--no-trunc"]).output() else {
+            return;
+        };
+        for id in list.stdout.lines() {
+            // What this leaves is reported with the rest.
+            let _ = self.isula(["rm", "-f", id]).output();
+        }
+    }
+
     /// Takes away what this side made and returns what is there that should not be.
     pub fn leave(self) -> Vec<String> {
         let mut left = Vec::new();
