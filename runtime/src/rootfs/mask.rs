@@ -57,13 +57,17 @@ impl Cover {
         Ok(())
     }
 
-    /// The host's /dev/null, by its number: a name can lead anywhere (CVE-2025-31133).
+    /// The host's /dev/null, by its number: a name can lead anywhere (CVE-2025-31133). Read-only,
+    /// which a device is for chmod(2) and chown(2) alone: they would reach the host's own node.
     fn null(&mut self) -> Result<OwnedFd> {
         let null = match &self.null {
             Some(null) => null,
             None => self.null.insert(open_null()?),
         };
-        Ok(mount::clone_tree(null, false)?)
+        let cover = mount::clone_tree(null, false)?;
+        let sealed = Flags::READ_ONLY | Flags::NOSUID | Flags::NOEXEC;
+        mount::set_attributes(&cover, &Attributes::set(sealed), false)?;
+        Ok(cover)
     }
 
     fn empty(&mut self) -> Result<OwnedFd> {
