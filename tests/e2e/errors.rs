@@ -63,8 +63,7 @@ fn of_run(world: &World) -> Result<()> {
 }
 
 fn of_verbs(world: &World) -> Result<()> {
-    for verb in ["start", "stop", "kill", "rm", "inspect", "logs", "attach", "pause", "wait", "top"]
-    {
+    for verb in ["start", "stop", "kill", "rm", "inspect", "logs", "attach", "pause", "wait"] {
         let output = world.isula([verb, "nobody"]).code(1)?;
         let told = output.stderr.starts_with("isula: ") && output.stderr.contains("nobody");
         ensure!(told && output.stderr.lines().count() == 1, "one line that names it:\n{output}");

@@ -1,5 +1,7 @@
 //! What a container may not do, read from its own /proc.
 
+use std::os::unix::fs::MetadataExt;
+
 use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, ROOT};
 use tests::{Output, Story, World, story};
@@ -12,6 +14,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("security::seccomp_filters", NEEDS, seccomp),
         story("security::limits_of_resources", NEEDS, rlimits),
         story("security::masked_paths", NEEDS, masked),
+        story("security::a_mask_is_no_way_to_the_hosts_null", NEEDS, mask_is_sealed),
         story("security::read_only_paths", NEEDS, read_only),
         story("security::no_new_privileges", NEEDS, no_new_privileges),
         story("security::privileged", NEEDS, privileged),
@@ -90,6 +93,19 @@ fn masked(world: &World) -> Result<()> {
                   ls -A /proc/acpi /sys/firmware /proc/scsi 2>/dev/null | grep -v : | wc -w";
     let output = run(world, &[], script)?;
     output.expect_stdout("0\n0\n")?;
+    Ok(())
+}
+
+/// What covers a masked file must not be an inode of the host's that root inside can change.
+fn mask_is_sealed(world: &World) -> Result<()> {
+    // The same mode and owner: a success harms nobody, but the time of change shows it.
+    let changed = || Ok::<_, std::io::Error>(std::fs::metadata("/dev/null")?.ctime_nsec());
+    let before = changed()?;
+    let script = "chmod 0666 /proc/keys; chown 0:0 /proc/keys; cat /proc/keys";
+    let output = run(world, &[], script)?;
+    ensure!(changed()? == before, "the host's /dev/null was changed\n{output}");
+    ensure!(output.stderr.lines().count() == 2, "both are refused\n{output}");
+    ensure!(output.code() == 0 && output.stdout.is_empty(), "and it reads as empty\n{output}");
     Ok(())
 }
 

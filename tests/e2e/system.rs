@@ -29,11 +29,14 @@ fn run(world: &World, options: &[&str], script: &str) -> Result<tests::Call> {
 fn change_net(world: &World) -> Result<()> {
     let script = "grep -o ' /proc/sys[^ ]* [^ ]* r[wo]' /proc/mounts | awk '{print $1, $3}'";
     let output = run(world, &["--ns-change-opt", "net"], script)?.ok()?;
-    output.expect_stdout("/proc/sys ro\n/proc/sysrq-trigger ro\n/proc/sys/net rw\n")?;
-    let script = "echo 0 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv4/ip_forward && \
-                  cat /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/kernel/panic";
+    // Not every kernel has a sysrq key.
+    let sysrq = std::path::Path::new("/proc/sysrq-trigger").exists();
+    let sysrq = if sysrq { "/proc/sysrq-trigger ro\n" } else { "" };
+    output.expect_stdout(&format!("/proc/sys ro\n{sysrq}/proc/sys/net rw\n"))?;
+    let script = "echo 77 > /proc/sys/net/ipv4/ip_default_ttl && \
+                  cat /proc/sys/net/ipv4/ip_default_ttl; echo 1 > /proc/sys/kernel/panic";
     let output = run(world, &["--ns-change-opt", "net"], script)?.code(1)?;
-    ensure!(output.stdout == "1\n" && output.stderr.contains("Read-only"), "{output}");
+    ensure!(output.stdout == "77\n" && output.stderr.contains("Read-only"), "{output}");
     Ok(())
 }
 
