@@ -3,6 +3,7 @@
 pub mod args;
 mod attach;
 mod create;
+mod exec;
 mod info;
 mod inspect;
 mod kill;
@@ -88,6 +89,7 @@ struct Global {
 enum Verb {
     Attach(attach::AttachArgs),
     Create(Box<create::CreateArgs>),
+    Exec(exec::ExecArgs),
     Info(info::InfoArgs),
     Inspect(inspect::InspectArgs),
     Kill(kill::KillArgs),
@@ -174,7 +176,7 @@ fn execute(global: Global, verb: Verb) -> Report {
     let absolute = |path: PathBuf| {
         std::path::absolute(&path).with_context(|| format!("make {} absolute", path.display()))
     };
-    let context = Session {
+    let session = Session {
         engine: Engine {
             store: Store::new(absolute(global.root)?, absolute(global.state)?),
             shim: match global.shim.or_else(|| std::env::var_os("ISULA_SHIM").map(Into::into)) {
@@ -184,23 +186,24 @@ fn execute(global: Global, verb: Verb) -> Report {
         },
     };
     match verb {
-        Verb::Attach(args) => attach::attach(&context, &args),
-        Verb::Create(args) => create::create(&context, &args),
-        Verb::Info(args) => info::info(&context, &args),
-        Verb::Inspect(args) => inspect::inspect(&context, &args),
-        Verb::Kill(args) => kill::kill(&context, &args),
-        Verb::Logs(args) => logs::logs(&context, &args),
-        Verb::Pause(args) => pause::pause(&context, &args),
-        Verb::Ps(args) => ps::ps(&context, &args),
-        Verb::Rename(args) => rename::rename(&context, &args),
-        Verb::Restart(args) => restart::restart(&context, &args),
-        Verb::Rm(args) => rm::rm(&context, &args),
-        Verb::Run(args) => run::run(&context, &args),
-        Verb::Start(args) => start::start(&context, &args),
-        Verb::Stop(args) => stop::stop(&context, &args),
-        Verb::Unpause(args) => pause::unpause(&context, &args),
+        Verb::Attach(args) => attach::attach(&session, &args),
+        Verb::Create(args) => create::create(&session, &args),
+        Verb::Exec(args) => exec::exec(&session, &args),
+        Verb::Info(args) => info::info(&session, &args),
+        Verb::Inspect(args) => inspect::inspect(&session, &args),
+        Verb::Kill(args) => kill::kill(&session, &args),
+        Verb::Logs(args) => logs::logs(&session, &args),
+        Verb::Pause(args) => pause::pause(&session, &args),
+        Verb::Ps(args) => ps::ps(&session, &args),
+        Verb::Rename(args) => rename::rename(&session, &args),
+        Verb::Restart(args) => restart::restart(&session, &args),
+        Verb::Rm(args) => rm::rm(&session, &args),
+        Verb::Run(args) => run::run(&session, &args),
+        Verb::Start(args) => start::start(&session, &args),
+        Verb::Stop(args) => stop::stop(&session, &args),
+        Verb::Unpause(args) => pause::unpause(&session, &args),
         Verb::Version(args) => version::version(&args),
-        Verb::Wait(args) => wait::wait(&context, &args),
+        Verb::Wait(args) => wait::wait(&session, &args),
         Verb::Unsupported(verb) => verb.refuse(),
     }
 }
@@ -210,6 +213,7 @@ impl Verb {
         match self {
             Self::Attach(_) => "attach",
             Self::Create(_) => "create",
+            Self::Exec(_) => "exec",
             Self::Info(_) => "info",
             Self::Inspect(_) => "inspect",
             Self::Kill(_) => "kill",

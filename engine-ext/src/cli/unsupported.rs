@@ -58,8 +58,6 @@ pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
     Events(Anything),
     #[command(hide = true)]
-    Exec(Anything),
-    #[command(hide = true)]
     Export(Anything),
     #[command(hide = true)]
     Images(Anything),
@@ -109,7 +107,6 @@ impl UnsupportedVerb {
         match self {
             Self::Cp(_) => ("cp", "copy below the rootfs, which is a directory of the host"),
             Self::Events(_) => ("events", "ask isula ps"),
-            Self::Exec(_) => ("exec", "use nsenter with the pid that isula inspect shows"),
             Self::Export(_) => ("export", "tar the rootfs, which is a directory of the host"),
             Self::Images(_) => ("images", NO_IMAGES),
             Self::Import(_) => ("import", NO_IMAGES),

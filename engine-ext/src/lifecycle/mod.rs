@@ -1,6 +1,7 @@
 //! The order of things: one file a use case, each a list of steps from top to bottom.
 
 mod create;
+pub mod exec;
 mod kill;
 mod pause;
 mod remove;

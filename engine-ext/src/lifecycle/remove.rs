@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use container::{Container, Status, Store};
+use linux::process::Signal;
 
 use super::{Engine, Stop, stop, takeover};
 use crate::prepare::host_channel;
@@ -28,12 +29,12 @@ pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<()>
             container.id
         ),
     }
-    let _seized = takeover::seize(container)?;
-    // Somebody may have started it between our look and our lock.
-    if container.state()?.status.is_live() {
+    let seized = takeover::seize(container)?;
+    // Under our lock there is no shim; but one that was killed may have left its init.
+    if !force && takeover::living_init(&container.saved_state()?)?.is_some() {
         bail!("container {} has been started meanwhile; use -f", container.id.short());
     }
-    takeover::settle(engine, container)?;
+    takeover::end_seized(engine, container, &seized, Signal::KILL, None)?;
     take_away(&engine.store, container)?;
     tracing::info!(container = %container.id, "removed container");
     Ok(())

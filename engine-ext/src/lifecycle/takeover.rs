@@ -49,7 +49,18 @@ pub(super) fn end(
     signal: Signal,
     patience: Option<Duration>,
 ) -> Result<i32> {
-    let _seized = seize(container)?;
+    let seized = seize(container)?;
+    end_seized(engine, container, &seized, signal, patience)
+}
+
+/// The same for the holder of the lock.
+pub(super) fn end_seized(
+    engine: &Engine,
+    container: &Container,
+    _seized: &Seized,
+    signal: Signal,
+    patience: Option<Duration>,
+) -> Result<i32> {
     let state = container.saved_state()?;
     if let Some(init) = living_init(&state)? {
         // A frozen process cannot hear.
