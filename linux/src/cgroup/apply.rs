@@ -1,98 +1,53 @@
 //! Bringing a cgroup's settings in line with [`Resources`].
 //!
 //! A setting is written or the call fails naming the member and the controller; none is passed
-//! over. Two settings that bind each other (memory below memory and swap, burst below quota) are
-//! written in the order that the kernel accepts, which depends on where they come from.
+//! over.
 
-use std::path::Path;
-
-use super::kernfs::{self, read_text};
+use super::kernfs::read_text;
+use super::plan::{Plan, Setting};
 use super::resources::Resources;
 use super::{Cgroup, Place, Version, create};
 use crate::error::{Errno, Error, Result};
 
-/// A file to write, for a member of `linux.resources`.
-#[derive(Debug, Clone)]
-pub(super) struct Setting {
-    pub(super) member: &'static str,
-    pub(super) file: String,
-    pub(super) value: String,
-}
-
-impl Setting {
-    pub(super) fn new(member: &'static str, file: impl Into<String>, value: impl ToString) -> Self {
-        Self { member, file: file.into(), value: value.to_string() }
+impl Cgroup {
+    /// Writes every setting that `resources` has, for a cgroup that is thrown away if that fails.
+    pub fn apply(&self, resources: &Resources) -> Result<()> {
+        self.plan(resources)?.write()?;
+        self.apply_devices(resources)
     }
 
-    pub(super) fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(&self.file);
-        kernfs::write(&path, &self.value).map_err(|errno| {
-            let call = format!(
-                "linux.resources.{}: write {:?} to {}",
-                self.member,
-                self.value,
-                path.display()
-            );
-            let error = Error::new(call, errno);
-            match hint(self.member, errno) {
-                Some(hint) => error.with_hint(hint),
-                None => error,
+    /// Writes every setting that `resources` has, or leaves all as they were.
+    pub fn update(&self, resources: &Resources) -> Result<()> {
+        let plan = self.plan(resources)?;
+        let before = plan.current();
+        plan.write().and_then(|()| self.apply_devices(resources)).map_err(|error| {
+            let stuck = before.write_back();
+            match stuck.is_empty() {
+                true => error,
+                false => error.within(format!("{} cannot be set back", stuck.join(", "))),
             }
         })
     }
-}
 
-/// What helps against the refusals that people meet.
-fn hint(member: &str, errno: Errno) -> Option<&'static str> {
-    Some(match (member, errno) {
-        (_, Errno::NOENT) => "this kernel has no such control",
-        (_, Errno::PERM | Errno::ACCESS) if !member.starts_with("cpu.") => {
-            "run it on the host, as root"
-        }
-        ("memory.limit" | "memory.swap", Errno::BUSY) => {
-            "more is in use and cannot be reclaimed; choose a higher limit"
-        }
-        ("memory.limit" | "memory.swap", Errno::INVAL) => {
-            "memory.swap counts memory and swap together and must not be below memory.limit"
-        }
-        ("cpu.quota" | "cpu.period" | "cpu.burst", Errno::INVAL) => {
-            "quota at least 1000, period 1000 to 1000000, burst at most quota, \
-             none above what the parent cgroup has"
-        }
-        ("cpu.realtimeRuntime" | "cpu.realtimePeriod", Errno::INVAL) => {
-            "the parent cgroup has no realtime to give; raise its cpu.rt_runtime_us first"
-        }
-        ("cpu.shares", Errno::INVAL) => "shares have no effect while cpu.idle is 1",
-        ("cpu.cpus" | "cpu.mems", _) => {
-            "name online CPUs or memory nodes that the parent cgroup has, as in 0-3,8"
-        }
-        (_, Errno::NODEV | Errno::NXIO) if member.starts_with("blockIO.") => {
-            "name a whole disk by major:minor"
-        }
-        ("network.priorities", Errno::NODEV) => "name a link of the host",
-        _ => return None,
-    })
-}
-
-impl Cgroup {
-    /// Writes every setting that `resources` has.
-    pub fn apply(&self, resources: &Resources) -> Result<()> {
-        self.apply_memory(&resources.memory)?;
-        self.apply_cpu(&resources.cpu)?;
-        self.apply_cpuset(&resources.cpuset)?;
-        self.apply_pids(resources.pids)?;
-        self.apply_block(&resources.block)?;
-        self.apply_huge_pages(&resources.huge_pages)?;
-        self.apply_rdma(&resources.rdma)?;
-        self.apply_network(&resources.network)?;
+    fn plan(&self, resources: &Resources) -> Result<Plan> {
+        let mut plan = Plan::default();
+        self.plan_memory(&resources.memory, &mut plan)?;
+        self.plan_cpu(&resources.cpu, &mut plan)?;
+        self.plan_cpuset(&resources.cpuset, &mut plan)?;
+        self.plan_pids(resources.pids, &mut plan)?;
+        self.plan_block(&resources.block, &mut plan)?;
+        self.plan_huge_pages(&resources.huge_pages, &mut plan)?;
+        self.plan_rdma(&resources.rdma, &mut plan)?;
+        self.plan_network(&resources.network, &mut plan)?;
         // Last, as these files are the same that members above may have set.
-        self.apply_unified(&resources.unified)?;
-        match &resources.devices {
-            Some(rules) => {
-                self.devices().set(rules).map(drop).map_err(|e| e.within("linux.resources.devices"))
-            }
-            None => Ok(()),
-        }
+        self.plan_unified(&resources.unified, &mut plan)?;
+        Ok(plan)
+    }
+
+    fn apply_devices(&self, resources: &Resources) -> Result<()> {
+        let Some(rules) = &resources.devices else { return Ok(()) };
+        let set = self.devices().set(rules);
+        set.map(drop).map_err(|error| error.within("linux.resources.devices"))
     }
 
     /// Where `controller` is set for this cgroup; enables it on the way there in the v2 tree.
@@ -116,75 +71,45 @@ impl Cgroup {
         Ok(place)
     }
 
-    fn apply_unified(&self, files: &[(String, String)]) -> Result<()> {
+    fn plan_unified(&self, files: &[(String, String)], plan: &mut Plan) -> Result<()> {
         for (file, value) in files {
-            let member = format!("linux.resources.unified[{file:?}]");
+            let member = format!("unified[{file:?}]");
+            let refuse = |errno, hint| {
+                Err(Error::new(format!("linux.resources.{member}"), errno).with_hint(hint))
+            };
             let Some((controller, _)) = file.split_once('.').filter(|_| !file.contains('/')) else {
-                return Err(Error::new(member, Errno::INVAL)
-                    .with_hint("name a file of the v2 cgroup, as in memory.high"));
+                return refuse(Errno::INVAL, "name a file of the v2 cgroup, as in memory.high");
             };
             let Some(place) = self.unified() else {
-                return Err(Error::new(member, Errno::OPNOTSUPP)
-                    .with_hint("no v2 tree is mounted on this host"));
+                return refuse(Errno::OPNOTSUPP, "no v2 tree is mounted on this host");
             };
             let bound = file.starts_with("cgroup.max.") || file == "cgroup.pressure";
             if controller == "cgroup" && !bound {
-                return Err(Error::new(member, Errno::OPNOTSUPP).with_hint(
+                return refuse(
+                    Errno::OPNOTSUPP,
                     "processes and controllers of the cgroup are the runtime's to set",
-                ));
+                );
             }
             let available = place.hierarchy.controllers.iter().find(|name| *name == controller);
             if let Some(controller) = available {
                 create::enable(&place.hierarchy.mount_point, &place.dir, controller)
-                    .map_err(|error| error.within(&member))?;
+                    .map_err(|error| error.within(format!("linux.resources.{member}")))?;
             }
-            // A file of several lines takes one in a write.
+            // A file of several lines takes one in a write, and each is of one object.
             for line in value.lines() {
-                kernfs::set(&place.dir.join(file), line).map_err(|error| {
-                    let error = error.within(&member);
-                    match error.errno() {
-                        Errno::NOENT => error
-                            .with_hint("the v2 tree of this host has no such controller or file"),
-                        _ => error,
+                let setting = match line.split_once(' ') {
+                    Some((object, value)) if object.contains(':') => {
+                        let reset = match file.as_str() {
+                            "io.max" => "rbps=max wbps=max riops=max wiops=max",
+                            _ => "default",
+                        };
+                        Setting::new(member.clone(), file, value).of_object(object, reset)
                     }
-                })?;
+                    _ => Setting::new(member.clone(), file, line),
+                };
+                plan.push(&place.dir, setting);
             }
         }
         Ok(())
     }
-}
-
-/// Writes settings that bind each other: one that is refused as invalid is tried again after the
-/// others.
-pub(super) fn write_in_any_order(dir: &Path, mut settings: Vec<Setting>) -> Result<()> {
-    loop {
-        let before = settings.len();
-        let mut first_error = None;
-        let mut refused = Vec::new();
-        for setting in settings {
-            match setting.write(dir) {
-                Ok(()) => {}
-                Err(error) if error.is(Errno::INVAL) => {
-                    first_error.get_or_insert(error);
-                    refused.push(setting);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        match first_error {
-            None => return Ok(()),
-            Some(error) if refused.len() == before => return Err(error),
-            Some(_) => settings = refused,
-        }
-    }
-}
-
-/// A member that this version of the interface cannot honour.
-pub(super) fn unsupported(
-    member: &str,
-    value: impl std::fmt::Display,
-    hint: &'static str,
-) -> Error {
-    Error::new(format!("linux.resources.{member}: set to {value}"), Errno::OPNOTSUPP)
-        .with_hint(hint)
 }

@@ -1,7 +1,7 @@
 //! CPU time: weight, quota, burst and realtime; how much may be used and was.
 
-use super::apply::{Setting, unsupported, write_in_any_order};
 use super::kernfs::read_text;
+use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Bound, Cpu};
 use super::{Cgroup, Place, Version};
 use crate::error::{Context, Errno, Error, Result};
@@ -33,7 +33,7 @@ pub struct CpuUsage {
 }
 
 impl Cgroup {
-    pub(super) fn apply_cpu(&self, cpu: &Cpu) -> Result<()> {
+    pub(super) fn plan_cpu(&self, cpu: &Cpu, plan: &mut Plan) -> Result<()> {
         let member = match cpu {
             Cpu { shares: Some(_), .. } => "cpu.shares",
             Cpu { quota_us: Some(_), .. } => "cpu.quota",
@@ -45,11 +45,12 @@ impl Cgroup {
             _ => return Ok(()),
         };
         let place = self.place_for(member, "cpu")?;
-        apply_weight(place, cpu)?;
+        plan_weight(place, cpu, plan);
         match place.hierarchy.version {
-            Version::V1 => apply_v1(place, cpu),
-            Version::V2 => apply_v2(place, cpu),
+            Version::V1 => plan_v1(place, cpu, plan),
+            Version::V2 => plan_v2(place, cpu, plan)?,
         }
+        Ok(())
     }
 
     /// The tightest bandwidth limit of the cgroup and those above it, as far as they can be seen.
@@ -146,43 +147,43 @@ pub(super) fn keyed(text: &str, key: &str) -> u64 {
 
 /// Weight and idle exclude each other in the kernel: an idle cgroup takes no weight
 /// (sched_group_set_shares()).
-fn apply_weight(place: &Place, cpu: &Cpu) -> Result<()> {
+fn plan_weight(place: &Place, cpu: &Cpu, plan: &mut Plan) {
     let idle = |value: bool| Setting::new("cpu.idle", "cpu.idle", u8::from(value));
     if let Some(shares) = cpu.shares {
         let is_idle = read_text(&place.dir.join("cpu.idle")).is_ok_and(|text| text == "1");
         if is_idle && cpu.idle.is_some() {
-            idle(false).write(&place.dir)?;
+            plan.push(&place.dir, idle(false));
         }
         let setting = match place.hierarchy.version {
             Version::V1 => Setting::new("cpu.shares", "cpu.shares", shares),
             Version::V2 => Setting::new("cpu.shares", "cpu.weight", weight_of_shares(shares)),
         };
-        setting.write(&place.dir)?;
+        plan.push(&place.dir, setting);
     }
     match cpu.idle {
         // Linux before 5.15 has no such file, and nothing there is idle.
-        Some(false) if !place.dir.join("cpu.idle").exists() => Ok(()),
-        Some(value) => idle(value).write(&place.dir),
-        None => Ok(()),
+        Some(false) if !place.dir.join("cpu.idle").exists() => {}
+        Some(value) => plan.push(&place.dir, idle(value)),
+        None => {}
     }
 }
 
-fn apply_v1(place: &Place, cpu: &Cpu) -> Result<()> {
+fn plan_v1(place: &Place, cpu: &Cpu, plan: &mut Plan) {
     let realtime = [
         cpu.realtime_period_us.map(|us| Setting::new("cpu.realtimePeriod", "cpu.rt_period_us", us)),
         cpu.realtime_runtime_us
             .map(|us| Setting::new("cpu.realtimeRuntime", "cpu.rt_runtime_us", us)),
     ];
-    write_in_any_order(&place.dir, realtime.into_iter().flatten().collect())?;
+    plan.group(&place.dir, realtime.into_iter().flatten());
     let bandwidth = [
         cpu.period_us.map(|us| Setting::new("cpu.period", "cpu.cfs_period_us", us)),
         cpu.quota_us.map(|us| Setting::new("cpu.quota", "cpu.cfs_quota_us", us.v1())),
         cpu.burst_us.map(|us| Setting::new("cpu.burst", "cpu.cfs_burst_us", us)),
     ];
-    write_in_any_order(&place.dir, bandwidth.into_iter().flatten().collect())
+    plan.group(&place.dir, bandwidth.into_iter().flatten());
 }
 
-fn apply_v2(place: &Place, cpu: &Cpu) -> Result<()> {
+fn plan_v2(place: &Place, cpu: &Cpu, plan: &mut Plan) -> Result<()> {
     const NONE: &str = "cgroup v2 has no realtime limits; leave it out";
     if let Some(us) = cpu.realtime_runtime_us {
         return Err(unsupported("cpu.realtimeRuntime", us, NONE));
@@ -206,7 +207,8 @@ fn apply_v2(place: &Place, cpu: &Cpu) -> Result<()> {
     if let Some(us) = cpu.burst_us {
         settings.push(Setting::new("cpu.burst", "cpu.max.burst", us));
     }
-    write_in_any_order(&place.dir, settings)
+    plan.group(&place.dir, settings);
+    Ok(())
 }
 
 fn current_quota(place: &Place) -> Result<Bound> {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use super::apply::Setting;
 use super::kernfs::read_text;
+use super::plan::{Plan, Setting};
 use super::resources::Cpuset;
 use super::{Cgroup, Version};
 use crate::error::{Errno, Error, Result};
@@ -87,7 +87,7 @@ impl fmt::Display for CpuList {
 }
 
 impl Cgroup {
-    pub(super) fn apply_cpuset(&self, cpuset: &Cpuset) -> Result<()> {
+    pub(super) fn plan_cpuset(&self, cpuset: &Cpuset, plan: &mut Plan) -> Result<()> {
         let files =
             [("cpu.cpus", "cpuset.cpus", &cpuset.cpus), ("cpu.mems", "cpuset.mems", &cpuset.mems)];
         for (member, file, value) in files {
@@ -101,7 +101,7 @@ impl Cgroup {
                 let call = format!("linux.resources.{member}: empty list");
                 return Err(Error::new(call, Errno::INVAL).with_hint("name at least one"));
             }
-            Setting::new(member, file, value).write(&place.dir)?;
+            plan.push(&place.dir, Setting::new(member, file, value));
         }
         Ok(())
     }

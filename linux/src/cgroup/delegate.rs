@@ -10,7 +10,7 @@
 //!
 //! ```text
 //! PARENT/ID          limits, the host's
-//! └── payload        the guest's, and the root of its cgroup namespace
+//! `-- payload        the guest's, and the root of its cgroup namespace
 //! ```
 //!
 //! v1: `name=systemd`, which has no limits. The controllers stay the host's (cgroup-v2.rst, "Model

@@ -3,13 +3,13 @@
 //! Shares need a scheduler that knows them: BFQ for `*.bfq.*`, the io.cost model for `io.weight`,
 //! CFQ (gone since Linux 5.0) for the rest. Documentation/block/bfq-iosched.rst, cgroup-v2.rst "IO".
 
-use super::apply::{Setting, unsupported};
+use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Block, Throttle, ThrottleKind};
 use super::{Cgroup, Place, Version};
 use crate::error::{Errno, Error, Result};
 
 impl Cgroup {
-    pub(super) fn apply_block(&self, block: &Block) -> Result<()> {
+    pub(super) fn plan_block(&self, block: &Block, plan: &mut Plan) -> Result<()> {
         for (member, weight) in weights(block) {
             if !(10..=1000).contains(&weight) {
                 let call = format!("linux.resources.{member}: set to {weight}");
@@ -29,9 +29,9 @@ impl Cgroup {
             Some(place) => place,
             None => self.place_for(member, "io")?,
         };
-        apply_weights(place, block)?;
+        plan_weights(place, block, plan)?;
         for throttle in &block.throttles {
-            throttle_setting(place.hierarchy.version, throttle).write(&place.dir)?;
+            plan.push(&place.dir, throttle_setting(place.hierarchy.version, throttle));
         }
         Ok(())
     }
@@ -77,10 +77,12 @@ fn weights(block: &Block) -> impl Iterator<Item = (&'static str, u16)> {
 fn throttle_setting(version: Version, throttle: &Throttle) -> Setting {
     let Throttle { device, kind, rate } = *throttle;
     match version {
-        Version::V1 => Setting::new(kind.member(), kind.v1(), format!("{device} {rate}")),
+        Version::V1 => Setting::new(kind.member(), kind.v1(), rate).of_object(device, "0"),
         Version::V2 => {
             let rate = if rate == 0 { "max".to_owned() } else { rate.to_string() };
-            Setting::new(kind.member(), "io.max", format!("{device} {}={rate}", kind.v2()))
+            let reset = format!("{}=max", kind.v2());
+            Setting::new(kind.member(), "io.max", format!("{}={rate}", kind.v2()))
+                .of_object(device, reset)
         }
     }
 }
@@ -99,7 +101,7 @@ enum Scale {
     IoWeight,
 }
 
-fn apply_weights(place: &Place, block: &Block) -> Result<()> {
+fn plan_weights(place: &Place, block: &Block, plan: &mut Plan) -> Result<()> {
     let v1 = place.hierarchy.version == Version::V1;
     const V2: &[(&str, Scale)] = &[("io.bfq.weight", Scale::Plain), ("io.weight", Scale::IoWeight)];
     let own = WeightFiles {
@@ -127,30 +129,31 @@ fn apply_weights(place: &Place, block: &Block) -> Result<()> {
         choices: if v1 { &[("blkio.leaf_weight_device", Scale::Plain)] } else { &[] },
     };
     if let Some(weight) = block.weight {
-        own.write(place, "", weight)?;
+        plan.push(&place.dir, own.setting(place, weight)?);
     }
     if let Some(weight) = block.leaf_weight {
-        leaf.write(place, "", weight)?;
+        plan.push(&place.dir, leaf.setting(place, weight)?);
     }
     for one in &block.devices {
-        let number = format!("{} ", one.device);
         if let Some(weight) = one.weight {
-            device.write(place, &number, weight)?;
+            let setting = device.setting(place, weight)?;
+            plan.push(&place.dir, setting.of_object(one.device, "default"));
         }
         if let Some(weight) = one.leaf_weight {
-            leaf_device.write(place, &number, weight)?;
+            let setting = leaf_device.setting(place, weight)?;
+            plan.push(&place.dir, setting.of_object(one.device, "default"));
         }
     }
     Ok(())
 }
 
 impl WeightFiles {
-    fn write(&self, place: &Place, device: &str, weight: u16) -> Result<()> {
+    fn setting(&self, place: &Place, weight: u16) -> Result<Setting> {
         let there = |(file, _): &&(&str, Scale)| place.dir.join(file).exists();
         let Some((file, scale)) = self.choices.iter().find(there) else {
             return Err(unsupported(
                 self.member,
-                format!("{device}{weight}"),
+                weight,
                 "shares of a disk need the BFQ scheduler, or io.cost on cgroup v2",
             ));
         };
@@ -158,7 +161,7 @@ impl WeightFiles {
             Scale::Plain => weight,
             Scale::IoWeight => io_weight(weight),
         };
-        Setting::new(self.member, *file, format!("{device}{weight}")).write(&place.dir)
+        Ok(Setting::new(self.member, *file, weight))
     }
 }
 

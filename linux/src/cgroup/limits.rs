@@ -1,7 +1,7 @@
 //! The small controllers: pids, huge pages, RDMA, network marks.
 
-use super::apply::{Setting, unsupported};
 use super::kernfs::read_text;
+use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Bound, HugePages, Network, Rdma};
 use super::{Cgroup, Version};
 use crate::error::{Errno, Error, Result};
@@ -16,10 +16,11 @@ pub struct PidsUsage {
 }
 
 impl Cgroup {
-    pub(super) fn apply_pids(&self, limit: Option<Bound>) -> Result<()> {
+    pub(super) fn plan_pids(&self, limit: Option<Bound>, plan: &mut Plan) -> Result<()> {
         let Some(limit) = limit else { return Ok(()) };
         let place = self.place_for("pids.limit", "pids")?;
-        Setting::new("pids.limit", "pids.max", limit).write(&place.dir)
+        plan.push(&place.dir, Setting::new("pids.limit", "pids.max", limit));
+        Ok(())
     }
 
     /// How many there are and may be.
@@ -40,7 +41,7 @@ impl Cgroup {
         Ok(Some(usage))
     }
 
-    pub(super) fn apply_huge_pages(&self, limits: &[HugePages]) -> Result<()> {
+    pub(super) fn plan_huge_pages(&self, limits: &[HugePages], plan: &mut Plan) -> Result<()> {
         const MEMBER: &str = "hugepageLimits";
         for HugePages { page_size, limit } in limits {
             if !is_page_size(page_size) {
@@ -52,18 +53,19 @@ impl Cgroup {
                 Version::V1 => "limit_in_bytes",
                 Version::V2 => "max",
             };
-            Setting::new(MEMBER, format!("hugetlb.{page_size}.{name}"), limit).write(&place.dir)?;
+            let file = format!("hugetlb.{page_size}.{name}");
+            plan.push(&place.dir, Setting::new(MEMBER, file, limit));
             // From Linux 5.7 on, pages that are reserved and not yet touched have a bound of their
             // own; without it a process dies on touching what it was promised.
             let reserved = format!("hugetlb.{page_size}.rsvd.{name}");
             if place.dir.join(&reserved).exists() {
-                Setting::new(MEMBER, reserved, limit).write(&place.dir)?;
+                plan.push(&place.dir, Setting::new(MEMBER, reserved, limit));
             }
         }
         Ok(())
     }
 
-    pub(super) fn apply_rdma(&self, limits: &[Rdma]) -> Result<()> {
+    pub(super) fn plan_rdma(&self, limits: &[Rdma], plan: &mut Plan) -> Result<()> {
         const MEMBER: &str = "rdma";
         for Rdma { device, handles, objects } in limits {
             if device.is_empty() || device.contains(char::is_whitespace) {
@@ -71,31 +73,33 @@ impl Cgroup {
                 return Err(Error::new(call, Errno::INVAL).with_hint("write it as in mlx5_0"));
             }
             let place = self.place_for(MEMBER, "rdma")?;
-            let mut line = device.clone();
+            let mut values = Vec::new();
             for (key, value) in [("hca_handle", handles), ("hca_object", objects)] {
                 if let Some(value) = value {
-                    line += &format!(" {key}={value}");
+                    values.push(format!("{key}={value}"));
                 }
             }
-            Setting::new(MEMBER, "rdma.max", line).write(&place.dir)?;
+            let setting = Setting::new(MEMBER, "rdma.max", values.join(" "));
+            let setting = setting.of_object(device, "hca_handle=max hca_object=max");
+            plan.push(&place.dir, setting);
         }
         Ok(())
     }
 
-    pub(super) fn apply_network(&self, network: &Network) -> Result<()> {
+    pub(super) fn plan_network(&self, network: &Network, plan: &mut Plan) -> Result<()> {
         const HINT: &str = "it needs the v1 controller; on cgroup v2 mark packets with nftables";
         if let Some(id) = network.class_id {
             let Some(dir) = self.controller_dir("net_cls") else {
                 return Err(unsupported("network.classID", id, HINT));
             };
-            Setting::new("network.classID", "net_cls.classid", id).write(dir)?;
+            plan.push(dir, Setting::new("network.classID", "net_cls.classid", id));
         }
         for (link, priority) in &network.priorities {
             let Some(dir) = self.controller_dir("net_prio") else {
                 return Err(unsupported("network.priorities", format!("{link} {priority}"), HINT));
             };
-            let line = format!("{link} {priority}");
-            Setting::new("network.priorities", "net_prio.ifpriomap", line).write(dir)?;
+            let setting = Setting::new("network.priorities", "net_prio.ifpriomap", priority);
+            plan.push(dir, setting.of_object(link, "0"));
         }
         Ok(())
     }

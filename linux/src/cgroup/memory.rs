@@ -4,8 +4,8 @@
 //! and in the specification the second number is always the sum.
 //! Documentation/admin-guide/cgroup-v1/memory.rst, cgroup-v2.rst "Memory Interface Files".
 
-use super::apply::{Setting, unsupported, write_in_any_order};
 use super::kernfs::read_text;
+use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Bound, Memory};
 use super::{Cgroup, Place, Version};
 use crate::error::{Context, Errno, Error, Result};
@@ -40,16 +40,17 @@ pub struct MemoryEvents {
 }
 
 impl Cgroup {
-    pub(super) fn apply_memory(&self, memory: &Memory) -> Result<()> {
+    pub(super) fn plan_memory(&self, memory: &Memory, plan: &mut Plan) -> Result<()> {
         let Some(member) = first_member(memory) else { return Ok(()) };
         let place = self.place_for(member, "memory")?;
         if memory.check_before_update {
             check_usage(place, memory)?;
         }
         match place.hierarchy.version {
-            Version::V1 => apply_v1(place, memory),
-            Version::V2 => apply_v2(place, memory),
+            Version::V1 => plan_v1(place, memory, plan),
+            Version::V2 => plan_v2(place, memory, plan)?,
         }
+        Ok(())
     }
 
     /// The tightest memory limit of the cgroup and those above it, in bytes.
@@ -202,10 +203,10 @@ fn check_usage(place: &Place, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
-fn apply_v1(place: &Place, memory: &Memory) -> Result<()> {
+fn plan_v1(place: &Place, memory: &Memory, plan: &mut Plan) {
     let dir = &place.dir;
     if let Some(kernel) = memory.kernel {
-        set_kernel_v1(place, kernel)?;
+        plan.push(dir, kernel_v1(kernel));
     }
     // Without a word about swap, lifting the one bound lifts the other that holds it down.
     let swap = match (memory.limit, memory.swap) {
@@ -218,7 +219,7 @@ fn apply_v1(place: &Place, memory: &Memory) -> Result<()> {
         memory.limit.map(|b| Setting::new("memory.limit", "memory.limit_in_bytes", b.v1())),
         swap.map(|b| Setting::new("memory.swap", "memory.memsw.limit_in_bytes", b.v1())),
     ];
-    write_in_any_order(dir, limits.into_iter().flatten().collect())?;
+    plan.group(dir, limits.into_iter().flatten());
     let others = [
         memory.reservation.map(|bound| {
             Setting::new("memory.reservation", "memory.soft_limit_in_bytes", bound.v1())
@@ -229,28 +230,23 @@ fn apply_v1(place: &Place, memory: &Memory) -> Result<()> {
         memory.swappiness.map(|n| Setting::new("memory.swappiness", "memory.swappiness", n)),
         memory.disable_oom_killer.map(|disable| {
             Setting::new("memory.disableOOMKiller", "memory.oom_control", u8::from(disable))
+                .named("oom_kill_disable")
         }),
     ];
-    others.into_iter().flatten().try_for_each(|setting| setting.write(dir))
+    plan.extend(dir, others.into_iter().flatten());
 }
 
-/// Kernels from 5.16 on take a value and do nothing with it; what cannot be read back is refused.
-fn set_kernel_v1(place: &Place, bound: Bound) -> Result<()> {
-    const FILE: &str = "memory.kmem.limit_in_bytes";
-    Setting::new("memory.kernel", FILE, bound.v1()).write(&place.dir)?;
-    let path = place.dir.join(FILE);
-    let limit = read_text(&path).during(|| format!("read {}", path.display()))?;
-    match (bound, parse_limit(&limit)) {
-        (Bound::At(value), None) => Err(unsupported(
-            "memory.kernel",
-            value,
-            "this kernel counts kernel memory towards memory.limit alone; leave it out",
-        )),
-        _ => Ok(()),
+/// Kernels from 5.16 on take a value and do nothing with it.
+fn kernel_v1(bound: Bound) -> Setting {
+    let setting = Setting::new("memory.kernel", "memory.kmem.limit_in_bytes", bound.v1());
+    match bound {
+        Bound::Max => setting,
+        Bound::At(_) => setting
+            .confirmed("this kernel counts kernel memory towards memory.limit alone; leave it out"),
     }
 }
 
-fn apply_v2(place: &Place, memory: &Memory) -> Result<()> {
+fn plan_v2(place: &Place, memory: &Memory, plan: &mut Plan) -> Result<()> {
     let bounds = [("memory.kernel", memory.kernel), ("memory.kernelTCP", memory.kernel_tcp)];
     for (member, bound) in bounds {
         if let Some(Bound::At(value)) = bound {
@@ -276,14 +272,13 @@ fn apply_v2(place: &Place, memory: &Memory) -> Result<()> {
         ));
     }
     // Swap first: a lower memory limit may need the room.
-    if let Some(setting) = swap_v2(place, memory)? {
-        setting.write(&place.dir)?;
-    }
+    plan.extend(&place.dir, swap_v2(place, memory)?);
     let others = [
         memory.limit.map(|bound| Setting::new("memory.limit", "memory.max", bound)),
         memory.reservation.map(|bound| Setting::new("memory.reservation", "memory.low", bound)),
     ];
-    others.into_iter().flatten().try_for_each(|setting| setting.write(&place.dir))
+    plan.extend(&place.dir, others.into_iter().flatten());
+    Ok(())
 }
 
 /// The sum less the memory limit.

@@ -28,6 +28,7 @@ mod limits;
 pub mod membership;
 mod memory;
 mod path;
+mod plan;
 mod pressure;
 pub mod program;
 mod remove;

@@ -21,6 +21,7 @@ crate::cases![
     huge_pages_are_limited_where_they_are,
     one_who_has_processes_cannot_hand_down,
     any_file_of_the_v2_tree,
+    an_update_that_fails_leaves_all_as_it_was,
     pressure_is_told,
     v1_refuses_by_name_what_it_cannot_honour,
     v2_refuses_by_name_what_it_cannot_honour,
@@ -370,6 +371,71 @@ fn any_file_of_the_v2_tree() {
             r#"linux.resources.unified["nonsense.max"]: write "1" to TOP/TEST/a/nonsense.max: no such file or directory (ENOENT); the v2 tree of this host has no such controller or file"#
         ]],
     );
+}
+
+fn an_update_that_fails_leaves_all_as_it_was() {
+    let world = world_with("cpuset");
+    for controller in ["memory", "cpu", "pids"] {
+        if world.layout.with(controller).is_none() {
+            crate::skip(&format!("no controller {controller}"));
+        }
+    }
+    let cgroup = world.create("a");
+    let settings = |times: u64, cpus: Option<&str>| Resources {
+        cpu: Cpu {
+            shares: Some(200 * times),
+            quota_us: Some(Bound::At(20_000 * times)),
+            period_us: Some(100_000),
+            ..Cpu::default()
+        },
+        cpuset: Cpuset { cpus: cpus.map(str::to_owned), mems: None },
+        memory: Memory {
+            limit: Some(Bound::At(64 * MIB * times)),
+            swap: Some(Bound::At(96 * MIB * times)),
+            disable_oom_killer: Some(false),
+            ..Memory::default()
+        },
+        pids: Some(Bound::At(10 * times)),
+        block: disk().map_or_else(Block::default, |disk| {
+            throttle(disk, ThrottleKind::ReadBytes, MIB * times).block
+        }),
+        ..Resources::default()
+    };
+    cgroup.apply(&settings(2, None)).unwrap();
+    let files = |cgroup: &Cgroup| {
+        let mut text = String::new();
+        for dir in cgroup.dirs() {
+            for name in [
+                "memory.limit_in_bytes",
+                "memory.memsw.limit_in_bytes",
+                "memory.max",
+                "memory.swap.max",
+                "cpu.shares",
+                "cpu.weight",
+                "cpu.cfs_quota_us",
+                "cpu.max",
+                "pids.max",
+                "cpuset.cpus",
+                "blkio.throttle.read_bps_device",
+                "io.max",
+            ] {
+                if dir.join(name).exists() {
+                    text += &format!("{name}: {}\n", read(dir.join(name)));
+                }
+            }
+        }
+        text
+    };
+    let before = files(&cgroup);
+    // The CPUs are refused after memory and time have been set; then all goes back, up and down.
+    for times in [1, 5] {
+        let error = cgroup.update(&settings(times, Some("60000"))).unwrap_err();
+        assert!(error.to_string().starts_with("linux.resources.cpu.cpus: write "), "{error}");
+        assert_eq!(files(&cgroup), before);
+    }
+    cgroup.update(&settings(5, None)).unwrap();
+    assert_ne!(files(&cgroup), before);
+    assert_eq!(cgroup.memory_limit().unwrap(), Some(5 * 64 * MIB));
 }
 
 fn pressure_is_told() {
