@@ -10,6 +10,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("errors::of_create_and_run", NEEDS, of_run),
         story("errors::of_the_other_verbs", NEEDS, of_verbs),
         story("errors::of_verbs_on_a_wrong_state", NEEDS, of_states),
+        story("errors::what_is_not_done_is_refused_by_name", NEEDS, not_done),
     ]
 }
 
@@ -88,4 +89,14 @@ fn of_states(world: &World) -> Result<()> {
     running.isula("unpause", [""; 0]).ok()?;
     running.isula("unpause", [""; 0]).code(1)?;
     running.remove()
+}
+
+/// Verbs of the predecessor that are known and not done.
+fn not_done(world: &World) -> Result<()> {
+    for verb in ["update", "stats", "top", "cp", "events", "export", "pull", "images", "login"] {
+        let output = world.isula([verb, "anything"]).output()?;
+        let told = output.stderr.starts_with(&format!("isula: {verb}: not supported"));
+        ensure!(output.code() != 0 && told && output.stdout.is_empty(), "{output}");
+    }
+    Ok(())
 }

@@ -13,10 +13,8 @@ pub(crate) fn stories() -> Vec<Story> {
         story("limits::memory_pids_and_cpu_are_written", NEEDS, written),
         story("limits::too_much_memory_is_an_end", NEEDS, out_of_memory),
         story("limits::too_many_processes_are_refused", NEEDS, too_many),
-        story("limits::update_changes_them_live", NEEDS, update),
         story("limits::pause_and_unpause", NEEDS, pause),
         story("limits::the_cgroup_parent_is_where_it_was_asked", NEEDS, parent),
-        story("limits::stats_and_top", NEEDS, stats),
     ]
 }
 
@@ -87,22 +85,6 @@ fn too_many(world: &World) -> Result<()> {
     Ok(())
 }
 
-fn update(world: &World) -> Result<()> {
-    let container = world.sleeper(&["-m", "64M"])?;
-    container
-        .isula("update", ["-m", "128M", "--memory-swap", "128M", "--cpu-shares", "256"])
-        .ok()?;
-    let memory = file(&container, "memory.limit_in_bytes", "memory.max")?;
-    ensure!(memory == (128 * MIB).to_string(), "memory {memory}");
-    let kept = container.value("/HostConfig/Memory")?;
-    ensure!(kept == 128 * MIB, "inspect says {kept}");
-    // And it is what the next start uses.
-    container.isula("restart", ["-t", "0"]).ok()?;
-    let memory = file(&container, "memory.limit_in_bytes", "memory.max")?;
-    ensure!(memory == (128 * MIB).to_string(), "memory {memory}");
-    container.remove()
-}
-
 fn pause(world: &World) -> Result<()> {
     let rootfs = world.busybox()?;
     let script = "i=0; while :; do i=$((i + 1)); echo $i > /count; sleep 0.01; done";
@@ -134,17 +116,5 @@ fn parent(world: &World) -> Result<()> {
     }
     let known = container.value("/HostConfig/CgroupParent")?;
     ensure!(known == format!("/{}", world.name()), "inspect says {known}");
-    container.remove()
-}
-
-fn stats(world: &World) -> Result<()> {
-    let container = world.sleeper(&["--name", "busy"])?;
-    let output = world.isula(["stats", "--no-stream", "busy"]).ok()?;
-    ensure!(
-        output.stdout.contains("busy") || output.stdout.contains(&container.id()[..12]),
-        "{output}"
-    );
-    let output = container.isula("top", [""; 0]).ok()?;
-    ensure!(output.stdout.contains("sleep"), "{output}");
     container.remove()
 }
