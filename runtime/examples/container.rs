@@ -1,6 +1,6 @@
 //! The library from a command line, for its tests and for trying things out:
 //! `container ROOT run|create BUNDLE ID`, `container ROOT start|state|delete|force-delete ID`,
-//! `container ROOT kill|kill-all ID SIGNAL`, `container ROOT list`.
+//! `container ROOT kill|kill-all ID SIGNAL`, `container ROOT exec ID CMD...`, `container ROOT list`.
 //!
 //! `run` waits for the container's end and passes its exit code on. With a terminal it copies what
 //! the container writes there to its own standard output.
@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use runtime::{CreateRequest, Created, Error, Result, Runtime, exe};
+use runtime::{CreateRequest, Created, Error, ExecRequest, Result, Runtime, exe};
 
 fn main() -> ExitCode {
     match run() {
@@ -31,7 +31,10 @@ fn run() -> Result<ExitCode> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let usage = || Error::Usage("see the first lines of examples/container.rs".into());
     let (root, words) = words.split_first().ok_or_else(usage)?;
-    let runtime = Runtime::new(*root);
+    let mut runtime = Runtime::new(*root);
+    if let Some(cache) = std::env::var_os("SECCOMP_CACHE") {
+        runtime = runtime.with_seccomp_cache(cache);
+    }
     match *words {
         ["run", bundle, id] => {
             let created = create(&runtime, bundle, id)?;
@@ -44,6 +47,7 @@ fn run() -> Result<ExitCode> {
             started?;
             return Ok(ExitCode::from(u8::try_from(status.code()).unwrap_or(255)));
         }
+        ["exec", id, ref args @ ..] => return exec(&runtime, id, args),
         ["create", bundle, id] => println!("{}", create(&runtime, bundle, id)?.pid),
         ["start", id] => runtime.start(id)?,
         ["state", id] => println!("{}", json(&runtime.state(id)?)),
@@ -65,6 +69,18 @@ fn create(runtime: &Runtime, bundle: &str, id: &str) -> Result<Created> {
     let pid_file = std::env::var_os("PID_FILE");
     request.pid_file = pid_file.as_deref().map(Path::new);
     runtime.create(&request)
+}
+
+/// As root without capabilities.
+fn exec(runtime: &Runtime, id: &str, args: &[&str]) -> Result<ExitCode> {
+    exe::seal("container")?;
+    let mut process = oci_spec::runtime::Process::default();
+    process
+        .set_args(Some(args.iter().map(|&arg| arg.to_owned()).collect()))
+        .set_capabilities(None)
+        .set_rlimits(None);
+    let exec = runtime.exec(id, &ExecRequest::new(&process))?;
+    Ok(ExitCode::from(u8::try_from(exec.pidfd.wait()?.code()).unwrap_or(255)))
 }
 
 fn number(variable: &str) -> u32 {
