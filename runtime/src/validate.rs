@@ -24,12 +24,12 @@ pub(crate) fn check(spec: &Spec) -> Result<()> {
     version(spec.version())?;
     other_platforms(spec)?;
     let linux = spec.linux().as_ref().ok_or_else(|| {
-        refuse("linux", "is missing; a container needs at least linux.namespaces")
+        Error::config("linux", "is missing; a container needs at least linux.namespaces")
     })?;
     let process = spec
         .process()
         .as_ref()
-        .ok_or_else(|| refuse("process", "is missing; say what to run in process.args"))?;
+        .ok_or_else(|| Error::config("process", "is missing; say what to run in process.args"))?;
     check_process(process)?;
     names(spec, linux)?;
     mounts(spec)?;
@@ -46,21 +46,24 @@ pub(crate) fn check(spec: &Spec) -> Result<()> {
 pub(crate) fn check_process(process: &Process) -> Result<()> {
     match process.args().as_deref() {
         None | Some([]) => {
-            return Err(refuse("process.args", "is empty; name the program to run"));
+            return Err(Error::config("process.args", "is empty; name the program to run"));
         }
         Some([name, ..]) if name.is_empty() => {
-            return Err(refuse("process.args", "begins with an empty string"));
+            return Err(Error::config("process.args", "begins with an empty string"));
         }
         Some(args) => text("process.args", args)?,
     }
     if process.command_line().is_some() {
-        return Err(refuse("process.commandLine", "is for Windows; use process.args"));
+        return Err(Error::config("process.commandLine", "is for Windows; use process.args"));
     }
     if process.user().username().as_deref().is_some_and(|name| !name.is_empty()) {
-        return Err(refuse("process.user.username", "is for Windows; use process.user.uid"));
+        return Err(Error::config("process.user.username", "is for Windows; use process.user.uid"));
     }
     if !process.cwd().is_absolute() {
-        return Err(refuse("process.cwd", format!("{:?} is not an absolute path", process.cwd())));
+        return Err(Error::config(
+            "process.cwd",
+            format!("{:?} is not an absolute path", process.cwd()),
+        ));
     }
     let env = process.env().as_deref().unwrap_or_default();
     text("process.env", env)?;
@@ -68,7 +71,7 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
         if variable.find('=').is_none_or(|at| at == 0) {
             // The name alone: the rest could be a secret.
             let name = variable.split('=').next().unwrap_or_default();
-            return Err(refuse("process.env", format!("{name:?} is not NAME=VALUE")));
+            return Err(Error::config("process.env", format!("{name:?} is not NAME=VALUE")));
         }
     }
     Ok(())
@@ -77,7 +80,7 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
 /// No C string can hold a NUL byte.
 fn text(member: &str, strings: &[String]) -> Result<()> {
     match strings.iter().position(|string| string.contains('\0')) {
-        Some(index) => Err(refuse(format!("{member}[{index}]"), "holds a NUL byte")),
+        Some(index) => Err(Error::config(format!("{member}[{index}]"), "holds a NUL byte")),
         None => Ok(()),
     }
 }
@@ -89,11 +92,11 @@ fn version(version: &str) -> Result<()> {
     let rest = numbers.map(str::parse::<u32>).collect::<Result<Vec<_>, _>>();
     match (major, rest) {
         (Some(1), Ok(rest)) if rest.len() == 2 => Ok(()),
-        (Some(_), Ok(rest)) if rest.len() == 2 => Err(refuse(
+        (Some(_), Ok(rest)) if rest.len() == 2 => Err(Error::config(
             "ociVersion",
             format!("{version} is not supported; this runtime knows 1.0.0 to 1.3.0"),
         )),
-        _ => Err(refuse("ociVersion", format!("{version:?} is not a version like 1.0.2"))),
+        _ => Err(Error::config("ociVersion", format!("{version:?} is not a version like 1.0.2"))),
     }
 }
 
@@ -106,12 +109,12 @@ fn other_platforms(spec: &Spec) -> Result<()> {
     ];
     for (name, there) in sections {
         if there {
-            return Err(refuse(name, "is for another platform; this runtime is for Linux"));
+            return Err(Error::config(name, "is for another platform; this runtime is for Linux"));
         }
     }
     // The types have two members at the top that the specification never had.
     if spec.uid_mappings().is_some() || spec.gid_mappings().is_some() {
-        return Err(refuse("uidMappings", "belongs below linux; move it there"));
+        return Err(Error::config("uidMappings", "belongs below linux; move it there"));
     }
     Ok(())
 }
@@ -120,11 +123,11 @@ fn names(spec: &Spec, linux: &Linux) -> Result<()> {
     for (member, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
         let Some(name) = name.as_deref().filter(|name| !name.is_empty()) else { continue };
         if !has(linux, LinuxNamespaceType::Uts) {
-            return Err(refuse(member, "would rename the host; add a uts namespace"));
+            return Err(Error::config(member, "would rename the host; add a uts namespace"));
         }
         // __NEW_UTS_LEN, linux/utsname.h.
         if name.len() > 64 {
-            return Err(refuse(member, format!("{name:?} is longer than 64 bytes")));
+            return Err(Error::config(member, format!("{name:?} is longer than 64 bytes")));
         }
     }
     Ok(())
@@ -134,7 +137,7 @@ fn mounts(spec: &Spec) -> Result<()> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let member = || format!("mounts[{index}]");
         if !mount.destination().is_absolute() {
-            return Err(refuse(
+            return Err(Error::config(
                 format!("{}.destination", member()),
                 format!("{:?} is not an absolute path", mount.destination()),
             ));
@@ -142,7 +145,10 @@ fn mounts(spec: &Spec) -> Result<()> {
         let maps = [mount.uid_mappings(), mount.gid_mappings()]
             .map(|maps| maps.as_ref().is_some_and(|maps| !maps.is_empty()));
         if maps[0] != maps[1] {
-            return Err(refuse(member(), "has one of uidMappings and gidMappings; give both"));
+            return Err(Error::config(
+                member(),
+                "has one of uidMappings and gidMappings; give both",
+            ));
         }
     }
     Ok(())
@@ -153,7 +159,7 @@ fn ids(linux: &Linux) -> Result<()> {
     if !has(linux, LinuxNamespaceType::User) {
         for (name, map) in maps {
             if map.as_ref().is_some_and(|map| !map.is_empty()) {
-                return Err(refuse(
+                return Err(Error::config(
                     format!("linux.{name}"),
                     "needs a user namespace; add {\"type\": \"user\"}",
                 ));
@@ -173,7 +179,7 @@ fn paths(linux: &Linux) -> Result<()> {
     for (name, list) in lists {
         for (index, path) in list.iter().flatten().enumerate() {
             if !Path::new(path).is_absolute() || path.contains('\0') {
-                return Err(refuse(
+                return Err(Error::config(
                     format!("linux.{name}[{index}]"),
                     format!("{path:?} is not an absolute path"),
                 ));
@@ -182,7 +188,7 @@ fn paths(linux: &Linux) -> Result<()> {
     }
     let propagation = linux.rootfs_propagation().as_deref().unwrap_or_default();
     if !propagation.is_empty() && !PROPAGATIONS.contains(&propagation) {
-        return Err(refuse(
+        return Err(Error::config(
             "linux.rootfsPropagation",
             format!("{propagation:?} is not one of {}", PROPAGATIONS.join(", ")),
         ));
@@ -192,22 +198,18 @@ fn paths(linux: &Linux) -> Result<()> {
 
 fn unsupported(linux: &Linux) -> Result<()> {
     if let Some(name) = linux.net_devices().iter().flat_map(|devices| devices.keys()).min() {
-        return Err(refuse(
+        return Err(Error::config(
             format!("linux.netDevices.{name}"),
             "is not supported; add the link when the container runs: isulad-tools add-nic",
         ));
     }
     if linux.intel_rdt().is_some() {
-        return Err(refuse(
+        return Err(Error::config(
             "linux.intelRdt",
             "is not supported; put the container's cgroup into a resctrl group from outside",
         ));
     }
     Ok(())
-}
-
-fn refuse(member: impl Into<String>, reason: impl Into<String>) -> Error {
-    Error::Config { member: member.into(), reason: reason.into() }
 }
 
 #[cfg(test)]

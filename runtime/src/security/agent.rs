@@ -11,7 +11,8 @@ use linux::socket::{self, Kind};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
 use serde::Serialize;
 
-use super::{seccomp, step};
+use super::seccomp;
+use crate::error::During as _;
 use crate::{Error, Result, State};
 
 /// The connection to an agent, and what it will be told.
@@ -37,9 +38,8 @@ struct Message<'a> {
 /// Connects to the agent that `profile` names, if it leaves decisions to one.
 pub(super) fn connect(profile: &LinuxSeccomp, state: &State) -> Result<Option<Agent>> {
     let path = profile.listener_path().as_deref().filter(|path| !path.as_os_str().is_empty());
-    let refuse = |member: &str, reason: &str| {
-        Err(Error::Config { member: format!("linux.seccomp.{member}"), reason: reason.into() })
-    };
+    let refuse =
+        |member: &str, reason: &str| Err(Error::config(format!("linux.seccomp.{member}"), reason));
     let Some(path) = path else {
         if profile.listener_metadata().is_some() {
             return refuse("listenerMetadata", "needs listenerPath");
@@ -59,7 +59,7 @@ pub(super) fn connect(profile: &LinuxSeccomp, state: &State) -> Result<Option<Ag
         );
     }
     let socket = socket::connect(path, Kind::Stream)
-        .map_err(|error| step("reach the seccomp agent of linux.seccomp.listenerPath", error))?;
+        .step(|| "reach the seccomp agent of linux.seccomp.listenerPath".into())?;
     let metadata = profile.listener_metadata().clone();
     Ok(Some(Agent { socket, metadata, state: state.clone() }))
 }

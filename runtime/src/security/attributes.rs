@@ -11,7 +11,7 @@ use crate::{Error, Result};
 
 /// Reads `process.scheduler`.
 pub(super) fn scheduling(spec: &Scheduler) -> Result<Scheduling> {
-    let refuse = |reason: String| Error::Config { member: "process.scheduler".into(), reason };
+    let refuse = |reason: String| Error::config("process.scheduler", reason);
     let policy = *spec.policy();
     let realtime =
         matches!(policy, LinuxSchedulerPolicy::SchedFifo | LinuxSchedulerPolicy::SchedRr);
@@ -77,10 +77,10 @@ pub(super) fn scheduling(spec: &Scheduler) -> Result<Scheduling> {
 /// Reads `process.ioPriority`.
 pub(super) fn io_priority(spec: &LinuxIOPriority) -> Result<(IoClass, u8)> {
     let level = u8::try_from(spec.priority()).ok().filter(|level| *level < 8).ok_or_else(|| {
-        Error::Config {
-            member: "process.ioPriority".into(),
-            reason: format!("priority {} is not between 0 and 7", spec.priority()),
-        }
+        Error::config(
+            "process.ioPriority",
+            format!("priority {} is not between 0 and 7", spec.priority()),
+        )
     })?;
     Ok((
         match spec.class() {
@@ -96,10 +96,10 @@ pub(super) fn io_priority(spec: &LinuxIOPriority) -> Result<(IoClass, u8)> {
 pub(super) fn personality(spec: &LinuxPersonality) -> Result<u32> {
     if let Some(flag) = spec.flags().iter().flatten().next() {
         // The specification reserves the member and defines no value for it.
-        return Err(Error::Config {
-            member: "linux.personality.flags".into(),
-            reason: format!("{flag:?} is not defined by the specification; remove it"),
-        });
+        return Err(Error::config(
+            "linux.personality.flags",
+            format!("{flag:?} is not defined by the specification; remove it"),
+        ));
     }
     Ok(match spec.domain() {
         LinuxPersonalityDomain::PerLinux => 0,
@@ -117,7 +117,7 @@ pub(super) struct MemoryPolicy {
 
 /// Reads `linux.memoryPolicy`.
 pub(super) fn memory_policy(spec: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
-    let refuse = |reason: String| Error::Config { member: "linux.memoryPolicy".into(), reason };
+    let refuse = |reason: String| Error::config("linux.memoryPolicy", reason);
     let nodes = match spec.nodes().as_deref() {
         Some(list) => number_list(list, 1024)
             .ok_or_else(|| refuse(format!("nodes {list:?} is not a list like 0-3,8")))?,
@@ -164,10 +164,10 @@ pub(crate) fn affinity(spec: &ExecCPUAffinity) -> Result<Affinity> {
         list.as_deref()
             .map(|list| {
                 number_list(list, 8192).filter(|cpus| !cpus.is_empty()).ok_or_else(|| {
-                    Error::Config {
-                        member: format!("process.execCPUAffinity.{member}"),
-                        reason: format!("{list:?} is not a list like 0-3,8"),
-                    }
+                    Error::config(
+                        format!("process.execCPUAffinity.{member}"),
+                        format!("{list:?} is not a list like 0-3,8"),
+                    )
                 })
             })
             .transpose()

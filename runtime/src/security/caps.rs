@@ -31,12 +31,7 @@ pub(crate) struct Grantable {
 impl Grantable {
     /// By a process in the user namespace of the caller: what the caller has itself.
     pub(crate) fn here() -> linux::Result<Self> {
-        let mut bounding = CapabilitySet::empty();
-        for capability in known() {
-            if thread::capability_is_in_bounding_set(capability) == Ok(true) {
-                bounding |= capability;
-            }
-        }
+        let bounding = known().filter(|(_, held)| *held).map(|(one, _)| one).collect();
         let own = thread::capabilities(None).during(|| "capget")?;
         Ok(Self { bounding, permitted: own.permitted })
     }
@@ -44,17 +39,18 @@ impl Grantable {
     /// By a process that enters a user namespace: its credentials start full there
     /// (user_namespaces(7), "Capabilities").
     pub(crate) fn in_user_namespace() -> Self {
-        let all = known().fold(CapabilitySet::empty(), |all, one| all | one);
+        let all = known().map(|(one, _)| one).collect();
         Self { bounding: all, permitted: all }
     }
 }
 
-/// The capabilities this kernel knows: numbers are given out in order, and asking for the first
-/// unknown one answers EINVAL (prctl(2), PR_CAPBSET_READ).
-fn known() -> impl Iterator<Item = CapabilitySet> {
+/// The capabilities this kernel knows, and whether each is in the caller's bounding set: numbers
+/// are given out in order, and asking for the first unknown one answers EINVAL (prctl(2),
+/// PR_CAPBSET_READ).
+fn known() -> impl Iterator<Item = (CapabilitySet, bool)> {
     (0..u64::BITS)
         .map(|number| CapabilitySet::from_bits_retain(1 << number))
-        .take_while(|&one| thread::capability_is_in_bounding_set(one).is_ok())
+        .map_while(|one| thread::capability_is_in_bounding_set(one).ok().map(|held| (one, held)))
 }
 
 impl Capabilities {
@@ -65,10 +61,10 @@ impl Capabilities {
                 names.iter().try_fold(CapabilitySet::empty(), |set, name| {
                     let name = name.to_string();
                     CapabilitySet::from_name(&name).map(|one| set | one).ok_or_else(|| {
-                        Error::Config {
-                            member: "process.capabilities".into(),
-                            reason: format!("unknown capability CAP_{name}"),
-                        }
+                        Error::config(
+                            "process.capabilities",
+                            format!("unknown capability CAP_{name}"),
+                        )
                     })
                 })
             })
@@ -82,10 +78,10 @@ impl Capabilities {
         };
         let beyond = sets.effective - sets.permitted;
         if !beyond.is_empty() {
-            return Err(Error::Config {
-                member: "process.capabilities.effective".into(),
-                reason: format!("{} not in permitted; add it there or drop it", names(beyond)),
-            });
+            return Err(Error::config(
+                "process.capabilities.effective",
+                format!("{} not in permitted; add it there or drop it", names(beyond)),
+            ));
         }
         Ok(sets)
     }
@@ -123,10 +119,8 @@ impl Capabilities {
     /// Takes everything else out of the bounding set. Needs CAP_SETPCAP, so it comes before any
     /// change of credentials.
     pub(super) fn limit_bounding_set(&self) -> linux::Result<()> {
-        for capability in known() {
-            if self.bounding.contains(capability)
-                || thread::capability_is_in_bounding_set(capability) != Ok(true)
-            {
+        for (capability, held) in known() {
+            if !held || self.bounding.contains(capability) {
                 continue;
             }
             thread::remove_capability_from_bounding_set(capability)

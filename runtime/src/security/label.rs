@@ -92,17 +92,17 @@ fn given(value: Option<&str>) -> Option<&str> {
 }
 
 fn refuse<T>(member: &str, value: &str, why: &str) -> Result<T> {
-    Err(Error::Config {
-        member: member.into(),
-        reason: format!("{value:?} cannot be applied: {why} on this host; remove it"),
-    })
+    Err(Error::config(
+        member,
+        format!("{value:?} cannot be applied: {why} on this host; remove it"),
+    ))
 }
 
 fn printable(member: &str, value: &str) -> Result<()> {
     if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(());
     }
-    Err(Error::Config { member: member.into(), reason: format!("{value:?} is not a label") })
+    Err(Error::config(member, format!("{value:?} is not a label")))
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use rustix::thread::{self, CapabilitySet};
 pub(crate) use attributes::Affinity;
 pub(crate) use keyring::join_session as join_session_keyring;
 
+use crate::error::During as _;
 use crate::{Error, Result, State};
 use agent::Agent;
 use attributes::MemoryPolicy;
@@ -106,7 +107,7 @@ pub(crate) fn prepare(
     let grantable = if place.user_namespace {
         Grantable::in_user_namespace()
     } else {
-        Grantable::here().map_err(|error| step("read the capabilities of the runtime", error))?
+        Grantable::here().step(|| "read the capabilities of the runtime".into())?
     };
     let labels = label::from_spec(process, Modules::of_host())?;
     let filter = profile.map(|it| Filter::prepare(it, place.seccomp_cache)).transpose()?;
@@ -146,10 +147,10 @@ pub(crate) fn prepare(
 
 fn oom_score_adj(process: &Process) -> Result<Option<i32>> {
     match process.oom_score_adj() {
-        Some(score) if !(-1000..=1000).contains(&score) => Err(Error::Config {
-            member: "process.oomScoreAdj".into(),
-            reason: format!("{score} is not between -1000 and 1000"),
-        }),
+        Some(score) if !(-1000..=1000).contains(&score) => Err(Error::config(
+            "process.oomScoreAdj",
+            format!("{score} is not between -1000 and 1000"),
+        )),
         score => Ok(score),
     }
 }
@@ -173,7 +174,7 @@ impl Ids {
     fn from_spec(process: &Process, place: Place<'_>) -> Result<Self> {
         let user = process.user();
         let refuse = |member: &str, reason: String| {
-            Err(Error::Config { member: format!("process.user.{member}"), reason })
+            Err(Error::config(format!("process.user.{member}"), reason))
         };
         let further = user.additional_gids().as_deref().unwrap_or_default();
         // (uid_t) -1 means "leave as it is" to setresuid(2): the process would stay root.
@@ -230,6 +231,15 @@ fn unmapped(error: linux::Error) -> linux::Error {
     }
 }
 
+/// seccomp(2) wants the one or the other.
+fn unprivileged(error: linux::Error) -> linux::Error {
+    if error.is(Errno::ACCESS) {
+        error.with_hint("without CAP_SYS_ADMIN it needs noNewPrivileges")
+    } else {
+        error
+    }
+}
+
 /// There is no call that only reads it.
 fn current_umask() -> Mode {
     let umask = rustix::process::umask(Mode::empty());
@@ -242,20 +252,20 @@ impl Security {
     /// container, or by the child before it enters a user namespace.
     pub(crate) fn grant(&self, pid: Option<Pid>) -> Result<()> {
         for limit in &self.limits {
-            limit.raise(pid).map_err(|error| step("apply process.rlimits", error))?;
+            limit.raise(pid).step(|| "apply process.rlimits".into())?;
         }
         if let Some(score) = self.oom_score_adj {
             let of = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
             linux::file::write(format!("/proc/{of}/oom_score_adj"), score.to_string().as_bytes())
-                .map_err(|error| step("apply process.oomScoreAdj", error))?;
+                .step(|| "apply process.oomScoreAdj".into())?;
         }
         if let Some(scheduling) = &self.scheduling {
             linux::attributes::set_scheduling(pid, scheduling)
-                .map_err(|error| step("apply process.scheduler", error))?;
+                .step(|| "apply process.scheduler".into())?;
         }
         if let Some((class, level)) = self.io_priority {
             linux::attributes::set_io_priority(pid, class, level)
-                .map_err(|error| step("apply process.ioPriority", error))?;
+                .step(|| "apply process.ioPriority".into())?;
         }
         Ok(())
     }
@@ -271,10 +281,10 @@ impl Security {
         if !self.labels.is_empty() {
             let procfs =
                 linux::mount::new_filesystem("proc", Some("proc"), &[], &Attributes::default());
-            along.procfs = Some(procfs.map_err(|error| step("prepare the label", error))?);
+            along.procfs = Some(procfs.step(|| "prepare the label".into())?);
         }
         if self.agent.is_some() {
-            along.pid = host_pid().map_err(|error| step("prepare linux.seccomp", error))?;
+            along.pid = host_pid().step(|| "prepare linux.seccomp".into())?;
         }
         // Taken along twice is taken along once.
         let _ = self.along.set(along);
@@ -303,16 +313,15 @@ impl Security {
     /// until the filter is there; nothing but capset(2) and execve(2) has to pass it.
     pub(crate) fn apply(&self) -> Result<()> {
         if let Some(domain) = self.personality {
-            linux::attributes::set_personality(domain)
-                .map_err(|error| step("apply linux.personality", error))?;
+            linux::attributes::set_personality(domain).step(|| "apply linux.personality".into())?;
         }
         if let Some(policy) = &self.memory_policy {
             linux::attributes::set_memory_policy(policy.mode, policy.flags, &policy.nodes)
-                .map_err(|error| step("apply linux.memoryPolicy", error))?;
+                .step(|| "apply linux.memoryPolicy".into())?;
         }
         self.apply_labels()?;
         for limit in &self.limits {
-            limit.set().map_err(|error| step("apply process.rlimits", error))?;
+            limit.set().step(|| "apply process.rlimits".into())?;
         }
         self.become_user()?;
         self.load_filter()
@@ -322,25 +331,23 @@ impl Security {
         for label in &self.labels {
             let procfs = self.along.get().and_then(|along| along.procfs.as_ref());
             let procfs = procfs.expect("take_along comes before apply");
-            label
-                .apply(procfs.as_fd())
-                .map_err(|error| step("apply the label of the process", error))?;
+            label.apply(procfs.as_fd()).step(|| "apply the label of the process".into())?;
         }
         Ok(())
     }
 
     fn become_user(&self) -> Result<()> {
-        let capabilities = |error| step("apply process.capabilities", error);
-        self.capabilities.limit_bounding_set().map_err(capabilities)?;
+        let capabilities = || "apply process.capabilities".to_owned();
+        self.capabilities.limit_bounding_set().step(capabilities)?;
         thread::set_keep_capabilities(true)
             .during(|| "prctl PR_SET_KEEPCAPS")
-            .map_err(capabilities)?;
-        self.ids.apply().map_err(|error| step("apply process.user", error))?;
-        self.capabilities.set(self.for_filter()).map_err(capabilities)?;
+            .step(capabilities)?;
+        self.ids.apply().step(|| "apply process.user".into())?;
+        self.capabilities.set(self.for_filter()).step(capabilities)?;
         thread::set_keep_capabilities(false)
             .during(|| "prctl PR_SET_KEEPCAPS")
-            .map_err(capabilities)?;
-        self.capabilities.set_ambient().map_err(capabilities)
+            .step(capabilities)?;
+        self.capabilities.set_ambient().step(capabilities)
     }
 
     /// What the process holds on to until its filter is loaded.
@@ -356,38 +363,26 @@ impl Security {
         if self.no_new_privileges {
             thread::set_no_new_privs(true)
                 .during(|| "prctl PR_SET_NO_NEW_PRIVS")
-                .map_err(|error| step("apply process.noNewPrivileges", error))?;
+                .step(|| "apply process.noNewPrivileges".into())?;
         }
         let Some(filter) = &self.filter else { return Ok(()) };
         let keeps =
             !self.for_filter().is_empty() && !self.capabilities.effective(CapabilitySet::SYS_ADMIN);
-        let listener = filter.load().map_err(|error| {
-            let error = if error.is(linux::Errno::ACCESS) {
-                error.with_hint("without CAP_SYS_ADMIN it needs noNewPrivileges")
-            } else {
-                error
-            };
-            step("apply linux.seccomp", error)
-        })?;
+        let act = || "apply linux.seccomp".to_owned();
+        let listener = filter.load().map_err(unprivileged).step(act)?;
         if keeps {
-            self.capabilities.set(CapabilitySet::empty()).map_err(|error| {
-                step(
-                    "apply process.capabilities",
-                    error
-                        .with_hint("the seccomp profile must allow capset, or set noNewPrivileges"),
-                )
-            })?;
+            let hint = "the seccomp profile must allow capset, or set noNewPrivileges";
+            self.capabilities
+                .set(CapabilitySet::empty())
+                .map_err(|error| error.with_hint(hint))
+                .step(|| "apply process.capabilities".into())?;
         }
         if let (Some(agent), Some(listener)) = (&self.agent, listener) {
             let pid = self.along.get().expect("take_along comes before apply").pid;
-            agent.send(&listener, pid).map_err(|error| step("apply linux.seccomp", error))?;
+            agent.send(&listener, pid).step(act)?;
         }
         Ok(())
     }
-}
-
-fn step(what: &str, error: linux::Error) -> Error {
-    Error::Step { step: what.to_owned(), source: Box::new(error) }
 }
 
 #[cfg(test)]

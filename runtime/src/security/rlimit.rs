@@ -31,7 +31,7 @@ pub(crate) fn from_spec(spec: &[PosixRlimit]) -> Result<Vec<Limit>> {
             soft: value(one.soft()),
             hard: value(one.hard()),
         };
-        let refuse = |reason| Err(Error::Config { member: "process.rlimits".into(), reason });
+        let refuse = |reason| Err(Error::config("process.rlimits", reason));
         if limits.iter().any(|other| other.resource == limit.resource) {
             return refuse(format!("{} is there twice; keep one of them", limit.name));
         }

@@ -7,6 +7,7 @@
 use linux::Errno;
 use linux::root::Root;
 
+use crate::error::During as _;
 use crate::{Error, Result};
 
 /// The largest file read; a line for each of 65536 users fits.
@@ -46,7 +47,7 @@ fn read(root: &Root, path: &str) -> Result<Vec<u8>> {
     match root.read_file(path, LARGEST) {
         Ok(text) => Ok(text),
         Err(error) if error.is(Errno::NOENT) || error.is(Errno::NOTDIR) => Ok(Vec::new()),
-        Err(error) => Err(super::step("look up the user in the container", error)),
+        Err(error) => Err(error).step(|| "look up the user in the container".into()),
     }
 }
 

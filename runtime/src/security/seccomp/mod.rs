@@ -102,7 +102,7 @@ fn flags(profile: &LinuxSeccomp) -> FilterFlags {
 
 fn refuse(member: &str, reason: impl Into<String>) -> Error {
     let dot = if member.is_empty() { "" } else { "." };
-    Error::Config { member: format!("linux.seccomp{dot}{member}"), reason: reason.into() }
+    Error::config(format!("linux.seccomp{dot}{member}"), reason)
 }
 
 #[cfg(test)]
