@@ -36,7 +36,7 @@ fn the_path_is_named_or_made_of_the_id() {
 }
 
 fn convert(json: &str) -> Result<linux::cgroup::Resources> {
-    resources(&serde_json::from_str::<LinuxResources>(json).unwrap())
+    super::resources::resources(&serde_json::from_str::<LinuxResources>(json).unwrap())
 }
 
 fn check_refusal(json: &str, expect: Expect) {
