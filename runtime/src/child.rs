@@ -5,7 +5,7 @@
 //! Everything that can be wrong is found before it says `Ready`; then it has no descriptor left
 //! but the standard streams, those to be passed on, and the socket it waits on for `start`.
 
-use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -110,11 +110,14 @@ impl Child<'_> {
             security::join_session_keyring(&self.saved.id)?;
         }
         let (program, master) = self.build()?;
+        let waiting = Waiting::new(self.start, self.namespaces.has(Kind::User));
+        let mut keep = vec![waiting.as_fd(), self.channel.as_fd()];
+        keep.extend(master.as_ref().map(|master| master.as_fd()));
+        self.close_all_but(&keep)?;
         self.channel.send_with(&Message::Ready, master.as_ref())?;
         drop(master);
         self.proceed()?;
-        let waiting = Waiting::new(self.start, self.namespaces.has(Kind::User));
-        self.close_all_but(&waiting)?;
+        self.close_all_but(&[waiting.as_fd()])?;
         waiting.wait_for_start(|| self.execute(&program))
     }
 
@@ -224,9 +227,9 @@ impl Child<'_> {
     }
 
     /// Between `create` and `start` nothing of the host stays open in here.
-    fn close_all_but(&self, waiting: &Waiting<'_>) -> Result<()> {
-        let mut keep: Vec<RawFd> = self.security.descriptors().map(|fd| fd.as_raw_fd()).collect();
-        keep.push(waiting.as_fd().as_raw_fd());
+    fn close_all_but(&self, keep: &[BorrowedFd<'_>]) -> Result<()> {
+        let keep = keep.iter().copied().chain(self.security.descriptors());
+        let keep: Vec<RawFd> = keep.map(|fd| fd.as_raw_fd()).collect();
         linux::fd::close_all_but(self.first_fd(), &keep)?;
         Ok(())
     }

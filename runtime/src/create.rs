@@ -5,6 +5,8 @@
 //! container around itself (`child`). Whatever fails on the way is undone: a killed child takes its
 //! namespaces and mounts with it, the cgroup and the state directory are removed.
 
+mod birth;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -12,20 +14,20 @@ use std::time::Duration;
 
 use linux::cgroup::Layout;
 use linux::error::Context as _;
-use linux::ns::{self, Kind, Namespace};
+use linux::ns::Kind;
 use linux::process::{Pid, PidFd};
 use linux::signal::Signal;
-use linux::{CloneFlags, Forked, Undo};
+use linux::{Forked, Undo};
 use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::birth::{Birth, give_birth_within};
 use crate::bundle::Bundle;
 use crate::child::Child;
-use crate::error::During as _;
-use crate::handshake::{Channel, Message};
-use crate::hooks::{self, HookLists, Place};
+use crate::handshake::Channel;
+use crate::hooks::HookLists;
 use crate::idmap::IdMaps;
 use crate::namespaces::Namespaces;
 use crate::rootfs::{self, Needs, Rootfs};
@@ -185,16 +187,8 @@ impl<'a> Plan<'a> {
         drop(theirs);
         drop(start);
         let birth = Birth { plan: self, pid, pidfd: &pidfd, channel: &ours };
-        let outcome = birth.accompany(&rootfs, &security, &mut saved);
-        match outcome {
-            Ok(console) => Ok(Created { pid, pidfd, console }),
-            Err(error) => {
-                // Ends the namespaces; nobody but us can wait for it.
-                let _ = pidfd.signal(Signal::KILL);
-                let _ = pidfd.wait();
-                Err(error)
-            }
-        }
+        let console = birth.run(&rootfs, &security, &mut saved)?;
+        Ok(Created { pid, pidfd, console })
     }
 
     fn make_directory(&self, undo: &mut Undo<'a>) -> Result<()> {
@@ -298,117 +292,6 @@ impl<'a> Plan<'a> {
             return Err(error);
         }
         Ok((pid, pidfd, channel))
-    }
-}
-
-/// Makes init in a user namespace that is there already. A process in between enters it, after it
-/// has done what takes the host's privileges, and makes init as a child of ours.
-fn give_birth_within(
-    child: &Child<'_>,
-    channel: Channel,
-    namespace: &Namespace,
-) -> Result<(Pid, PidFd, Channel)> {
-    let between = match linux::fork(CloneFlags::empty(), child.cgroups.unified())? {
-        Forked::Child => {
-            drop(channel);
-            child.run_between(namespace)
-        }
-        Forked::Parent { pidfd, .. } => pidfd,
-    };
-    let answer = channel.receive();
-    between.wait()?;
-    match answer? {
-        Some((Message::Born(pid), Some(pidfd))) => match Pid::new(pid) {
-            Some(pid) => Ok((pid, PidFd::from_fd(pidfd), channel)),
-            None => Err(died()),
-        },
-        Some((Message::Failed { kind, text }, _)) => Err(Error::Child { kind, text }),
-        _ => Err(died()),
-    }
-}
-
-/// The parent's view of a child on its way.
-struct Birth<'a> {
-    plan: &'a Plan<'a>,
-    pid: Pid,
-    pidfd: &'a PidFd,
-    channel: &'a Channel,
-}
-
-impl Birth<'_> {
-    /// Does what the child cannot, until it is a created container.
-    fn accompany(
-        &self,
-        rootfs: &Rootfs,
-        security: &Security,
-        saved: &mut Saved,
-    ) -> Result<Option<OwnedFd>> {
-        saved.pid = Some(self.pid.get());
-        security.grant(Some(self.pid))?;
-        if self.plan.namespaces.is_new(Kind::User) {
-            self.open_user_namespace(rootfs)?;
-        }
-        let master = loop {
-            match self.channel.receive()? {
-                Some((Message::Mounted, _)) => self.run_hooks(saved)?,
-                Some((Message::Unreachable, _)) => self.attach_from_outside(rootfs)?,
-                Some((Message::Ready, master)) => break master,
-                Some((Message::Failed { kind, text }, _)) => {
-                    return Err(Error::Child { kind, text });
-                }
-                _ => return Err(died()),
-            }
-            self.channel.send(&Message::Proceed)?;
-        };
-        saved.start_time = Some(linux::process::start_time(self.pid)?);
-        saved.write(&self.plan.directory)?;
-        if let Some(path) = self.plan.request.pid_file {
-            linux::file::write_atomic(path, self.pid.to_string(), 0o644)?;
-        }
-        let console = match (self.plan.request.console, master) {
-            (Console::Socket(path), Some(master)) => {
-                console::send(path, &master)?;
-                None
-            }
-            (_, master) => master,
-        };
-        self.channel.send(&Message::Proceed)?;
-        Ok(console)
-    }
-
-    /// Writes the id maps, and shows the mounts through them.
-    fn open_user_namespace(&self, rootfs: &Rootfs) -> Result<()> {
-        if let Some(maps) = &self.plan.maps {
-            maps.write(self.pid)?;
-        }
-        rootfs.idmap(Some(Namespace::of_pid(self.pid, Kind::User)?.as_fd()))?;
-        self.channel.send(&Message::Proceed)
-    }
-
-    fn run_hooks(&self, saved: &Saved) -> Result<()> {
-        let state = saved.hook_state(Status::Creating, self.pid.get());
-        let place = Place {
-            directory: Some(saved.bundle.clone()),
-            inherit_environment: true,
-            told: &[],
-            confine: &|| Ok(()),
-        };
-        let list = self.plan.hooks.runtime.iter().map(|(kind, hook)| (*kind, hook));
-        hooks::run(list, &state, &place)
-    }
-
-    /// Attaches the rootfs in the child's mounts with the rights of the host.
-    fn attach_from_outside(&self, rootfs: &Rootfs) -> Result<()> {
-        let mounts = Namespace::of(self.pidfd, Kind::Mount)?;
-        ns::in_mount_ns(&mounts, || rootfs.attach())
-            .step(|| format!("attach rootfs {}", rootfs.path.display()))
-    }
-}
-
-fn died() -> Error {
-    Error::Child {
-        kind: std::io::ErrorKind::Other,
-        text: "the container's process died while it was made".into(),
     }
 }
 

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use linux::Errno;
 use linux::socket::{self, Kind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{Error, Result};
 
@@ -67,6 +68,20 @@ impl Channel {
         let fds: Vec<_> = fd.iter().map(|fd| fd.as_fd()).collect();
         socket::send_fds(&self.0, &message.encode(), &fds)?;
         Ok(())
+    }
+
+    /// The error a partner that is gone has left unread, if it has.
+    pub(crate) fn last_words(&self) -> Option<Error> {
+        loop {
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if !matches!(poll(&mut fds, Some(&now)), Ok(1..)) {
+                return None;
+            }
+            if let (Message::Failed { kind, text }, _) = self.receive().ok()?? {
+                return Some(Error::Child { kind, text });
+            }
+        }
     }
 
     /// The next message; none at the end of the stream.

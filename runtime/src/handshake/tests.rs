@@ -44,3 +44,14 @@ fn a_dead_partner_ends_the_stream() {
     drop(one);
     assert!(other.receive().unwrap().is_none());
 }
+
+#[test]
+fn what_a_dead_partner_said_last_is_found() {
+    let (one, other) = Channel::pair().unwrap();
+    assert!(other.last_words().is_none());
+    one.send(&Message::Mounted).unwrap();
+    one.send(&Message::Failed { kind: io::ErrorKind::Other, text: "why".into() }).unwrap();
+    drop(one);
+    assert_eq!(other.last_words().unwrap().to_string(), "why");
+    assert!(other.last_words().is_none());
+}

@@ -104,8 +104,10 @@ fn a_running_container_is_deleted_only_by_force() {
 
 fn kill_reaches_init_or_everything() {
     let world = World::new();
-    let script = "trap 'echo init; exit 3' USR1; sh -c \"trap 'echo other' USR1; echo up; \
-         sleep 1000 & wait; sleep 1000 & wait\" & while :; do wait; done";
+    // Init waits for the other: its end is that of its pid namespace.
+    let script = "trap 'while ! [ -e /other ]; do sleep 0.01; done; echo init; exit 3' USR1; \
+         sh -c \"trap 'echo other; touch /other' USR1; echo up; sleep 1000 & wait; \
+         sleep 1000 & wait\" & while :; do wait; done";
     let output = output_file();
     let bundle = Bundle::script("web", script);
     let created = world.create_into(&bundle, &output).unwrap();

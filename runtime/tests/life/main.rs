@@ -113,7 +113,8 @@ fn isolate() {
 
 /// Runs a case in a process of its own.
 fn run(name: &str) -> Result<Completion, Failed> {
-    let prefix = format!("sysc-runtime-{}-{}", std::process::id(), name.replace("::", "-"));
+    // The dot at its end tells it from the case whose name is longer.
+    let prefix = format!("sysc-runtime-{}-{}.", std::process::id(), name.replace("::", "-"));
     let output = Command::new("/proc/self/exe")
         .arg0("runtime-test")
         .env(CASE, name)
