@@ -202,9 +202,10 @@ impl Store {
             return Ok(None);
         };
         let container = self.container(id);
+        let reserved = container.is_reserved()?;
         let confirmed = match file::read_json::<Config>(&container.config_path())? {
             Some(config) => config.name == *name,
-            None => container.is_reserved()?,
+            None => reserved,
         };
         Ok(confirmed.then_some(container.id))
     }
@@ -230,7 +231,8 @@ impl Store {
     fn clear_abandoned(&self) -> Result<()> {
         for id in self.directories()? {
             let container = self.container(id);
-            if !container.config_path().exists() && !container.is_reserved()? {
+            // In this order: a maker lets go of its lock only after its config is there.
+            if !container.is_reserved()? && !container.config_path().exists() {
                 remove_tree(&container.dir)?;
                 remove_tree(&container.state_dir)?;
             }
