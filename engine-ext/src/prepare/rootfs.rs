@@ -54,12 +54,27 @@ pub(super) fn claim(layout: &Layout, config: &Config) -> Result<Claim> {
         Err(Errno::WOULDBLOCK) => bail!(refusal(layout, config, &mut file)),
         Err(errno) => return Err(errno).with_context(|| format!("lock {}", path.display())),
     }
-    // Its text is for the refusal of others only; the lock is what counts.
+    // A shim that was killed lost its lock; its container may live on.
+    if lives_on(layout, config, &mut file) {
+        file.rewind().with_context(|| format!("read {}", path.display()))?;
+        bail!(refusal(layout, config, &mut file));
+    }
     file.set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| write!(file, "{}", config.id))
         .with_context(|| format!("write {}", path.display()))?;
     Ok(Claim { _lock: file })
+}
+
+/// Whether the container that took the tree last, not this one, still has its init.
+fn lives_on(layout: &Layout, config: &Config, file: &mut File) -> bool {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let Ok(id) = text.parse::<ContainerId>() else { return false };
+    let store = Store::new(layout.root(), layout.state());
+    let Ok(other) = store.get(&id) else { return false };
+    let shared = config.read_only && other.config().is_ok_and(|other| other.read_only);
+    id != config.id && !shared && other.state().is_ok_and(|state| state.status.is_live())
 }
 
 fn open(path: &Path) -> Result<File> {
