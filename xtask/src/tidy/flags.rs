@@ -22,6 +22,10 @@ fn walk(command: &clap::Command, name: &str, compat: &str, missing: &mut Vec<Str
         let written = compat.match_indices(&format!("--{long}")).any(|(at, found)| {
             !compat[at + found.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '-')
         });
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        let written = written
+            || short
+                .is_some_and(|short| compat.split(['`', ' ', ',', '|', '/']).any(|w| w == short));
         if !written {
             missing.push(format!("docs/compat.md: no word about --{long} of {name}"));
         }
