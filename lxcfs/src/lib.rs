@@ -1,8 +1,8 @@
 //! Each container's own `/proc/meminfo`, `cpuinfo`, `stat`, `uptime` and so on, by FUSE.
 //!
 //! ```text
-//! holder ── keeps /dev/fuse and the state, replaces workers
-//!   └ worker ── fs (fuser) ── caller ── sample (reads) ── view (pure text)
+//! holder -- keeps /dev/fuse and the state, replaces workers
+//!   ' worker -- fs (fuser) -- caller -- sample (reads) -- view (pure text)
 //! ```
 //!
 //! A view is a pure function of the host's file and a sample. A sample that cannot be had is

@@ -1,10 +1,10 @@
 //! One container's supervisor, and how others talk to it.
 //!
 //! ```text
-//!   isula ── fd 0: first attach   ┌────────────┐  pty or pipes   ┌───────────┐
-//!     │      fd 1: ready pipe ──> │ isula-shim │ <─────────────> │ container │
-//!     └───── shim.sock ─────────> └────────────┘  pidfd, signals └───────────┘
-//!                                   │  state.json, console.log, shim.log
+//!   isula -- fd 0: first attach   +------------+  pty or pipes   +-----------+
+//!     |      fd 1: ready pipe --> | isula-shim | <-------------> | container |
+//!     '----- shim.sock ---------> '------------'  pidfd, signals '-----------'
+//!                                   |  state.json, console.log, shim.log
 //! ```
 //!
 //! It is one thread that never waits for anything but poll(2) (the runtime's own steps apart):
