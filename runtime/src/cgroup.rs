@@ -14,6 +14,8 @@ use crate::{Error, Result};
 mod devices;
 mod resources;
 
+pub(crate) use resources::resources;
+
 /// Where a container goes that names no cgroup.
 const DEFAULT_PARENT: &str = "isulad";
 

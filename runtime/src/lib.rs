@@ -20,12 +20,14 @@ mod idmap;
 mod kill;
 mod loopback;
 mod namespaces;
+mod pause;
 mod program;
 mod rootfs;
 pub mod security;
 mod start;
 mod state;
 mod stdio;
+mod update;
 mod validate;
 
 use std::fmt::Debug;

@@ -17,6 +17,7 @@ mod escape;
 mod hooks;
 mod ids;
 mod life;
+mod limits;
 mod mounts;
 mod namespaces;
 mod refuse;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         hooks::CASES,
         ids::CASES,
         life::CASES,
+        limits::CASES,
         mounts::CASES,
         namespaces::CASES,
         refuse::CASES,
