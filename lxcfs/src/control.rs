@@ -120,7 +120,7 @@ pub fn spawn(
 }
 
 fn answer(server: &Server, mount: &Path, handover: &Handover, peer: &OwnedFd) -> linux::Result<()> {
-    patience(peer)?;
+    patience(peer, PATIENCE)?;
     let Some((request, _)) = orders::receive::<Request>(peer, 0)? else { return Ok(()) };
     let response = match request {
         Request::Attach { id, pid } => attach(server, &id, pid),
@@ -213,11 +213,11 @@ fn scrape(server: &Server, peer: &OwnedFd) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn patience(peer: &OwnedFd) -> linux::Result<()> {
+fn patience(peer: &OwnedFd, limit: Duration) -> linux::Result<()> {
     use rustix::net::sockopt::{Timeout, set_socket_timeout};
     for timeout in [Timeout::Recv, Timeout::Send] {
         linux::Context::during(
-            set_socket_timeout(peer, timeout, Some(PATIENCE)),
+            set_socket_timeout(peer, timeout, Some(limit)),
             || "set a socket's timeout",
         )?;
     }
@@ -226,8 +226,17 @@ fn patience(peer: &OwnedFd) -> linux::Result<()> {
 
 /// Asks the daemon whose control socket is at `path`.
 pub fn ask(path: &Path, request: &Request) -> linux::Result<(Response, Vec<OwnedFd>)> {
+    ask_within(path, request, PATIENCE)
+}
+
+/// The same, for as long as it takes up to `limit`: `EAGAIN` then.
+pub fn ask_within(
+    path: &Path,
+    request: &Request,
+    limit: Duration,
+) -> linux::Result<(Response, Vec<OwnedFd>)> {
     let socket = linux::socket::connect(path, linux::socket::Kind::SeqPacket)?;
-    patience(&socket)?;
+    patience(&socket, limit.max(Duration::from_millis(1)))?;
     orders::send(&socket, request, &[])?;
     orders::receive(&socket, 2)?.ok_or_else(|| {
         linux::Error::new(format!("ask {}", path.display()), linux::Errno::CONNRESET)

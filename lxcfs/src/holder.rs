@@ -1,12 +1,15 @@
 //! The holder: mounts, keeps `/dev/fuse` and the state, and sees that somebody serves.
 //!
 //! A worker that dies, hangs or is upgraded is replaced; the kernel hands its unanswered requests
-//! out again. When five have died within ten seconds, the holder answers with host values itself
+//! out again. When five have failed within ten seconds, the holder answers with host values itself
 //! and tries again. Nothing here depends on what a container can do.
 
 use std::{
     collections::VecDeque,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -31,9 +34,12 @@ use crate::{
     state, systemd,
 };
 
-/// So many deaths within so long, and the holder serves itself.
-const DEATHS: usize = 5;
+/// So many failures within so long, and the holder serves itself.
+const FAILURES: usize = 5;
 const WITHIN: Duration = Duration::from_secs(10);
+/// A worker that was killed from outside has not failed, unless it did not even get this old: the
+/// kernel kills too, when memory is short.
+const INFANCY: Duration = Duration::from_millis(500);
 /// How long the holder serves itself before it tries a worker again.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// How long a worker may take to get ready.
@@ -72,7 +78,7 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
         worker: None,
         generation: 0,
         passthrough: false,
-        deaths: VecDeque::new(),
+        failures: VecDeque::new(),
         last_resort: None,
         options,
     };
@@ -159,8 +165,10 @@ fn end_orphan(pid: i32) -> Result<()> {
 struct Worker {
     process: Child,
     link: OwnedFd,
-    /// When it was asked whether it lives, if it has not answered yet.
-    asked: Option<Instant>,
+    since: Instant,
+    /// When it was last asked whether it lives, and whether it has answered.
+    asked: Instant,
+    answered: bool,
 }
 
 #[derive(Debug)]
@@ -175,7 +183,7 @@ struct Holder {
     worker: Option<Worker>,
     generation: u16,
     passthrough: bool,
-    deaths: VecDeque<Instant>,
+    failures: VecDeque<Instant>,
     last_resort: Option<LastResort>,
 }
 
@@ -231,8 +239,12 @@ impl Holder {
     /// Reads what the worker has to say.
     fn hear(&mut self) {
         let Some(worker) = &mut self.worker else { return };
+        // The event may have been a worker's that was replaced since.
+        if !is_readable(&worker.link, Duration::ZERO) {
+            return;
+        }
         match orders::receive::<Answer>(&worker.link, 0) {
-            Ok(Some((Answer::Pong, _))) => worker.asked = None,
+            Ok(Some((Answer::Pong, _))) => worker.answered = true,
             Ok(Some(_)) => {}
             // It is ending; its death comes by signal.
             Ok(None) | Err(_) => {
@@ -247,16 +259,12 @@ impl Holder {
         self.reap();
         let deadline = self.options.deadline();
         if let Some(worker) = &mut self.worker {
-            match worker.asked {
-                Some(asked) if asked.elapsed() > deadline => {
-                    tracing::error!(pid = worker.process.id(), "the worker hangs");
-                    let _ = worker.process.kill();
-                }
-                Some(_) => {}
-                None => {
-                    worker.asked = Some(Instant::now());
-                    let _ = orders::send(&worker.link, &Order::Ping, &[]);
-                }
+            if worker.answered && worker.asked.elapsed() >= PING {
+                (worker.asked, worker.answered) = (Instant::now(), false);
+                let _ = orders::send(&worker.link, &Order::Ping, &[]);
+            } else if !worker.answered && worker.asked.elapsed() > deadline {
+                tracing::error!(pid = worker.process.id(), "the worker hangs");
+                let _ = worker.process.kill();
             }
             return;
         }
@@ -270,6 +278,10 @@ impl Holder {
         let Some(worker) = &mut self.worker else { return };
         let Ok(Some(status)) = worker.process.try_wait() else { return };
         tracing::warn!(pid = worker.process.id(), %status, "the worker died");
+        let killed = status.signal() == Some(Signal::KILL.get());
+        if !killed || worker.since.elapsed() < INFANCY {
+            self.failures.push_back(Instant::now());
+        }
         self.worker = None;
         if self.is_unmounted() {
             return;
@@ -280,19 +292,20 @@ impl Holder {
     /// Gets a new worker to serve, whether there is one or not.
     fn replace_worker(&mut self) {
         loop {
-            let now = Instant::now();
-            self.deaths.retain(|death| now.duration_since(*death) < WITHIN);
-            if self.deaths.len() >= DEATHS {
+            self.failures.retain(|failure| failure.elapsed() < WITHIN);
+            if self.failures.len() >= FAILURES {
                 self.serve_ourselves();
                 return;
             }
-            self.deaths.push_back(now);
             match self.start_worker() {
                 Ok(worker) => {
                     self.worker = Some(worker);
                     return;
                 }
-                Err(error) => tracing::error!(error = %format!("{error:#}"), "no worker"),
+                Err(error) => {
+                    tracing::error!(error = %format!("{error:#}"), "no worker");
+                    self.failures.push_back(Instant::now());
+                }
             }
         }
     }
@@ -301,7 +314,8 @@ impl Holder {
         self.generation = self.generation.wrapping_add(1).max(1);
         let (link, theirs) = socket::pair(Kind::SeqPacket)?;
         let process = self.spawn(theirs)?;
-        let worker = Worker { process, link, asked: None };
+        let now = Instant::now();
+        let worker = Worker { process, link, since: now, asked: now, answered: true };
         let mut starting = Starting(Some(worker));
         let link = &starting.get().link;
         let order = Order::Prepare {
@@ -424,11 +438,15 @@ impl Drop for Starting {
     }
 }
 
-fn expect(link: &OwnedFd, wanted: Answer) -> Result<()> {
+fn is_readable(link: &OwnedFd, limit: Duration) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let span = Timespec::try_from(START).ok();
+    let span = Timespec::try_from(limit).ok();
     let mut fds = [PollFd::new(link, PollFlags::IN)];
-    if rustix::io::retry_on_intr(|| poll(&mut fds, span.as_ref()))? == 0 {
+    rustix::io::retry_on_intr(|| poll(&mut fds, span.as_ref())).is_ok_and(|ready| ready > 0)
+}
+
+fn expect(link: &OwnedFd, wanted: Answer) -> Result<()> {
+    if !is_readable(link, START) {
         bail!("the worker was not {wanted:?} within {} s", START.as_secs());
     }
     match orders::receive::<Answer>(link, 0)? {

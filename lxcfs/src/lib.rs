@@ -33,5 +33,6 @@ pub mod source;
 pub mod state;
 pub mod systemd;
 pub mod text;
+pub mod toolkit;
 pub mod view;
 pub mod worker;

@@ -1,6 +1,7 @@
 //! Command lines of `lxcfs` and `lxcfs-toolkit`.
 
 pub mod daemon;
+pub mod toolkit;
 
 use std::path::Path;
 

@@ -1,0 +1,57 @@
+//! The daemon and its toolkit against the real kernel: stories in namespaces and cgroups of their
+//! own. Needs root and /dev/fuse; without them every story is ignored, and says so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test ends where its world is not as it should be, and says so"
+)]
+
+mod identity;
+mod robust;
+mod semantics;
+mod toolkit;
+mod values;
+mod world;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// What a story needs of the machine; the first that is missing is why it is ignored.
+fn missing() -> Option<&'static str> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root");
+    }
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return Some("needs /dev/fuse");
+    }
+    None
+}
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Stories measure time and share the machine's processors.
+    arguments.test_threads.get_or_insert(2);
+    let stories =
+        [values::STORIES, identity::STORIES, semantics::STORIES, robust::STORIES, toolkit::STORIES];
+    let trials = stories.into_iter().flatten().map(|&(name, story)| {
+        let trial = Trial::test(name, move || {
+            // A thread of its own: it unshares its mount namespace for good.
+            let outcome = std::thread::spawn(story).join();
+            outcome.map_err(|panic| {
+                let text = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                text.unwrap_or_else(|| "panicked".into()).into()
+            })
+        });
+        trial.with_ignored_flag(missing().is_some())
+    });
+    if let Some(reason) = missing() {
+        eprintln!("every story is ignored: {reason}");
+    }
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// Name and body.
+type Story = (&'static str, fn());

@@ -1,0 +1,242 @@
+//! lxcfs-toolkit and the hook against running containers.
+
+use std::{
+    fs,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use lxcfs::toolkit::{
+    daemon::Daemon,
+    discover::{self, Engine, Filter},
+    run::{self, Change},
+};
+
+use crate::{
+    Story,
+    world::{Guest, World, kb, kill, pause, until},
+};
+
+pub(crate) const STORIES: &[Story] = &[
+    ("check_tells_up_down_and_hung", check),
+    ("remount_covers_every_file_and_umount_uncovers_it", remount),
+    ("remount_swaps_dead_mounts_without_a_gap", swap_dead),
+    ("remount_of_a_living_mount_never_shows_the_host", no_gap),
+    ("what_is_not_meant_is_refused", refusals),
+    ("a_stuck_container_does_not_stop_the_others", stuck),
+    ("prestart_makes_a_shared_mount_once", prestart),
+    ("status_lists_containers", status),
+    ("the_hook_mounts_before_the_pivot", hook),
+];
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn check() {
+    let mut world = World::new(&[]);
+    let output = world.toolkit(&["check-lxcfs"]);
+    assert_eq!((output.status.code(), text(&output)), (Some(0), "lxcfs is running\n".into()));
+    // Holder and worker stopped: whoever looks would wait for ever.
+    let worker = world.worker();
+    kill(world.holder(), 19);
+    kill(worker, 19);
+    let output = world.toolkit(&["check-lxcfs", "--timeout", "1"]);
+    let down = (Some(1), "lxcfs-toolkit: lxcfs is not ready\n".to_owned());
+    assert_eq!((output.status.code(), text(&output)), down);
+    kill(worker, 18);
+    kill(world.holder(), 18);
+    world.stop();
+    let output = world.toolkit(&["check-lxcfs", "--timeout", "1"]);
+    assert_eq!((output.status.code(), text(&output)), down);
+}
+
+fn total(guest: &mut Guest) -> u64 {
+    kb(&guest.run("cat /proc/meminfo"), "MemTotal")
+}
+
+fn host_total() -> u64 {
+    kb(&fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal")
+}
+
+fn mounts(guest: &mut Guest) -> Vec<String> {
+    let text = guest.run("cat /proc/self/mountinfo");
+    let ours = text.lines().filter(|line| line.contains("fuse.lxcfs"));
+    ours.map(|line| line.split(' ').nth(4).unwrap().to_owned())
+        .filter(|target| target.starts_with("/proc") || target.starts_with("/sys"))
+        .collect()
+}
+
+fn remount() {
+    let world = World::new(&[]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    for _ in 0..2 {
+        let output = world.toolkit(&["remount", "-c", &guest.id]);
+        assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
+        assert_eq!(total(&mut guest), 102_400);
+        let mounts = mounts(&mut guest);
+        for file in ["cpuinfo", "diskstats", "meminfo", "partitions", "stat", "swaps", "uptime"] {
+            let target = format!("/proc/{file}");
+            assert_eq!(mounts.iter().filter(|mount| **mount == target).count(), 1, "{mounts:?}");
+        }
+        assert!(mounts.contains(&"/sys/devices/system/cpu".to_owned()), "{mounts:?}");
+    }
+    // Stacks, as older tools left them.
+    let path = world.mount().join("proc/meminfo");
+    guest.run(&format!("for i in 1 2 3; do mount --bind {} /proc/meminfo; done", path.display()));
+    let output = world.toolkit(&["umount", "-c", &guest.id]);
+    assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
+    assert_eq!(mounts(&mut guest), Vec::<String>::new());
+    assert_eq!(total(&mut guest), host_total());
+}
+
+fn swap_dead() {
+    let mut world = World::new(&[]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    world.toolkit(&["remount", "-c", &guest.id]);
+    let worker = world.worker();
+    world.kill_holder();
+    kill(worker, 9);
+    until("the mount is dead", || guest.run("cat /proc/meminfo").contains("not connected"));
+    world.start(&[]);
+    let output = world.toolkit(&["remount", "-c", &guest.id, "--dead-only"]);
+    assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
+    assert_eq!(total(&mut guest), 102_400);
+    assert_eq!(mounts(&mut guest).iter().filter(|m| *m == "/proc/meminfo").count(), 1);
+    // A living mount is none of its business.
+    world.toolkit(&["umount", "-c", &guest.id, "--dead-only"]);
+    assert_eq!(total(&mut guest), 102_400);
+}
+
+fn no_gap() {
+    let world = World::new(&[]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    world.toolkit(&["remount", "-c", &guest.id]);
+    guest.start(
+        "i=0; while [ $i -lt 1500 ]; do read _ n _ < /proc/meminfo || echo failed; \
+         [ \"$n\" = 102400 ] || echo bad $n; i=$((i+1)); done",
+    );
+    for _ in 0..10 {
+        let output = world.toolkit(&["remount", "-c", &guest.id]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    }
+    assert_eq!(guest.finish(), "");
+}
+
+fn refusals() {
+    let world = World::new(&[]);
+    let mut first = world.guest();
+    let _second = world.guest();
+    let refused = |args: &[&str], wanted: &str| {
+        let output = world.toolkit(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output).contains(wanted), "{args:?}: {}", text(&output));
+    };
+    refused(&["remount", "-c", "guest"], "\"guest\" matches ");
+    refused(&["remount", "-c", "g"], "You must choose at least one container");
+    refused(&["remount", "-c", "nobody"], "no running container matches \"nobody\"");
+    refused(&["remount"], "You must choose at least one container");
+    refused(&["remount", "-a", "more"], "remount: requires none args");
+    refused(&["umount", "-a", "more"], "umount: requires none args");
+    refused(&["prestart", "more"], "don't need any args");
+    assert_eq!(mounts(&mut first), Vec::<String>::new());
+    let mut neighbour = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = linux::process::Pid::new(i32::try_from(neighbour.id()).unwrap()).unwrap();
+    let error = lxcfs::toolkit::graft::Tree::of(pid).unwrap_err();
+    neighbour.kill().unwrap();
+    neighbour.wait().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "enter the mount namespace of pid {pid}: invalid argument (EINVAL); it is the host's: \
+             the container's pid has changed"
+        )
+    );
+}
+
+fn stuck() {
+    let world = World::new(&[]);
+    let mut first = world.guest();
+    // A container whose /proc is gone cannot have it covered.
+    let mut broken = world.guest();
+    broken.run("umount -l /proc; mount -t tmpfs none /proc; ln -s /etc/hostname /proc/meminfo");
+    // The machine's other containers are none of a test's business: not by --all.
+    let ours = [first.id.clone(), broken.id.clone()];
+    let mut found = discover::containers(Filter::Only(Engine::Isulad)).unwrap();
+    found.retain(|container| ours.contains(&container.id));
+    assert_eq!(found.len(), 2);
+    let daemon = Daemon { mount: world.mount(), runtime_dir: world.runtime_dir() };
+    let limit = Duration::from_secs(20);
+    let outcomes = run::all(&daemon, found, Change::Remount, false, limit);
+    let of = |id: &str| outcomes.iter().find(|outcome| outcome.id == id).unwrap();
+    assert!(of(&first.id).files >= 8, "{outcomes:?}");
+    assert_eq!(total(&mut first), host_total().min(total(&mut first)));
+    // The link was not followed: nothing outside /proc is covered.
+    assert_eq!(mounts(&mut broken).iter().filter(|m| m.starts_with("/etc")).count(), 0);
+}
+
+fn prestart() {
+    let world = World::empty();
+    for _ in 0..2 {
+        let output = world.toolkit(&["prestart"]);
+        assert_eq!((output.status.code(), text(&output)), (Some(0), "prestart done\n".into()));
+        let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let parent = world.dir.path().display().to_string();
+        let ours: Vec<_> =
+            mounts.lines().filter(|line| line.split(' ').nth(4) == Some(&parent)).collect();
+        assert_eq!(ours.len(), 1, "{mounts}");
+        assert!(ours[0].contains("shared:"), "{}", ours[0]);
+    }
+    linux::mount::detach(world.dir.path()).unwrap();
+}
+
+fn status() {
+    let world = World::new(&[]);
+    let guest = world.guest();
+    world.toolkit(&["remount", "-c", &guest.id]);
+    let output = world.toolkit(&["status", "--json", "--runtime", "isulad"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["ready"], true);
+    assert_eq!(status["daemon"]["containers"][0], guest.id.as_str());
+    let found = status["containers"].as_array().unwrap();
+    let own = found.iter().find(|found| found["id"] == guest.id.as_str()).unwrap();
+    assert_eq!(own["pid"], guest.pid());
+    assert!(own["mounts"].as_u64().unwrap() >= 8);
+    let plain = text(&world.toolkit(&["status", "--runtime", "isulad"]));
+    assert!(plain.starts_with("lxcfs is running\n") && plain.contains(&guest.id), "{plain}");
+}
+
+fn hook() {
+    let world = World::new(&[]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    // A root as a runtime has it before it pivots: mounted somewhere in the container's namespace.
+    let rootfs = world.dir.path().join("rootfs");
+    fs::create_dir_all(rootfs.join("proc")).unwrap();
+    fs::create_dir_all(rootfs.join("sys")).unwrap();
+    guest.run(&format!(
+        "mount --bind {root} {root}; mount --bind /proc {root}/proc; mount --rbind /sys {root}/sys",
+        root = rootfs.display()
+    ));
+    let state = format!(
+        r#"{{"ociVersion":"1.0.2","id":"hooked","status":"created","pid":{},"bundle":"/nowhere","root":"{}"}}"#,
+        guest.pid(),
+        rootfs.display()
+    );
+    let daemon =
+        lxcfs::toolkit::daemon::Daemon { mount: world.mount(), runtime_dir: world.runtime_dir() };
+    let start = lxcfs::toolkit::hook::Start::parse(state.as_bytes()).unwrap();
+    assert!(start.apply(&daemon).unwrap() >= 8);
+    let inside = guest
+        .run(&format!("chroot {} cat /proc/meminfo || cat {0}/proc/meminfo", rootfs.display()));
+    let text: String =
+        inside.lines().filter(|line| line.contains("kB")).map(|line| format!("{line}\n")).collect();
+    assert_eq!(kb(&text, "MemTotal"), 102_400);
+    let host = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    assert_eq!(host.matches("fuse.lxcfs").count(), 1, "nothing reaches the host");
+    pause(1);
+}
