@@ -17,6 +17,8 @@ const QUEUE_MAX: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 /// A client that was told to go has this long to read so.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// As long as the container lives, it costs nothing to wait.
+const LONG_FAREWELL: Duration = Duration::from_secs(3600);
 
 /// A client and its queue.
 #[derive(Debug)]
@@ -89,10 +91,11 @@ impl Client {
         if self.queue.is_empty() {
             // It has everything, or does not listen.
             self.gone = true;
-        } else if self.leaves_by.is_none() {
+        } else {
             // A client that the container itself would wait for may take its time for the end.
-            let patience = if self.wants.lossless { Duration::from_secs(3600) } else { FAREWELL };
-            self.leaves_by = Some(now + patience);
+            let patience = if self.wants.lossless { LONG_FAREWELL } else { FAREWELL };
+            let until = now + patience;
+            self.leaves_by = Some(self.leaves_by.map_or(until, |at| at.min(until)));
         }
     }
 
@@ -170,6 +173,9 @@ impl Client {
                        reader; attach again, or read it with: isula logs"
             .to_owned();
         self.dismiss(&Kind::Error.json(&Refusal { message }), now);
+        if self.leaves_by.is_some() {
+            self.leaves_by = Some(now + LONG_FAREWELL);
+        }
     }
 
     /// What to wait for; `None` while it is not to be waited for at all. A closed peer is always

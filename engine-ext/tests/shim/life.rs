@@ -67,9 +67,7 @@ fn a_program_that_cannot_run_is_126() {
 
 fn a_bundle_that_is_wrong_is_125() {
     let world = World::new();
-    let mut recipe = Recipe::of(&["true"]);
-    recipe.spec["root"]["path"] = "/mnt/nowhere".into();
-    let (code, text) = refusal(&world, recipe);
+    let (code, text) = refusal(&world, Recipe::of(&["true"]).set("/rootfs", "/mnt/nowhere"));
     assert_eq!(code, 125, "{text}");
     assert!(text.contains("/mnt/nowhere"), "{text}");
 }
@@ -99,10 +97,9 @@ fn it_is_removed_when_it_ends() {
 
 fn an_orphan_is_reaped() {
     let world = World::new();
-    let mut recipe = Recipe::script("sh -c 'sleep 0.05 & true'; exec sleep 600");
     // Without a pid namespace of its own, orphans come to the shim.
-    let namespaces = recipe.spec["linux"]["namespaces"].as_array_mut().unwrap();
-    namespaces.retain(|namespace| namespace["type"] != "pid");
+    let recipe =
+        Recipe::script("sh -c 'sleep 0.05 & true'; exec sleep 600").set("/namespaces/pid", "host");
     let (guest, _) = world.run(recipe);
     let shim = guest.shim().unwrap();
     let init = guest.state().pid.unwrap();
@@ -116,8 +113,8 @@ fn an_orphan_is_reaped() {
 
 fn a_kill_for_memory_is_seen() {
     let world = World::new();
-    let mut recipe = Recipe::of(&["tail", "/dev/zero"]);
-    recipe.spec["linux"]["resources"] = json!({"memory": {"limit": 8 << 20, "swap": 8 << 20}});
+    let limits = json!({"memory": 8 << 20, "memory_swap": 8 << 20});
+    let recipe = Recipe::of(&["tail", "/dev/zero"]).set("/resources", limits);
     let (guest, mut watcher) = world.run_attached(recipe);
     assert_eq!(watcher.until_exit(), 137);
     assert!(guest.until_gone().oom_killed);

@@ -76,6 +76,9 @@ fn isolate() {
     linux::mount::set_propagation("/", Propagation::Slave, true).unwrap();
     let tmpfs = linux::mount::new_filesystem("tmpfs", None, &[], &Attributes::default()).unwrap();
     linux::mount::attach(tmpfs, std::fs::File::open("/mnt").unwrap()).unwrap();
+    // A hook may only lie where nobody else can write.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions("/mnt", mode).unwrap();
 }
 
 /// Runs a case in a process of its own.

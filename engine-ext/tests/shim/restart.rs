@@ -57,8 +57,8 @@ fn poststop_hooks_hear_what_the_guest_meant() {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions("/mnt/hook", mode).unwrap();
     let script = "[ -e /again ] && exec poweroff -f; echo > /again; reboot -f";
-    let mut recipe = Recipe::script(script).system().set("/restart", "on-reboot");
-    recipe.spec["hooks"] = serde_json::json!({"poststop": [{"path": "/mnt/hook"}]});
+    let hooks = serde_json::json!({"poststop": [{"path": "/mnt/hook", "timeout": 10}]});
+    let recipe = Recipe::script(script).system().set("/restart", "on-reboot").set("/hooks", hooks);
     let (guest, mut watcher) = world.run_attached(recipe);
     assert_eq!(watcher.until_exit(), 130);
     assert_eq!(std::fs::read_to_string("/mnt/actions").unwrap(), "reboot\nshutdown\n");

@@ -30,52 +30,27 @@ pub(crate) fn busybox() -> Option<&'static Path> {
 }
 
 /// One container to be made; change what matters.
-pub(crate) struct Recipe {
-    pub(crate) config: Value,
-    pub(crate) spec: Value,
-}
+pub(crate) struct Recipe(Value);
 
 impl Recipe {
     pub(crate) fn of(args: &[&str]) -> Self {
-        let all = ["CAP_KILL", "CAP_SYS_BOOT", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"];
-        let mount = |kind: &str, to: &str, options: &[&str]| json!({"destination": to, "type": kind, "source": kind, "options": options});
-        let config = json!({
+        Self(json!({
             "version": 1, "created": "2026-01-01T00:00:00Z", "image": "none", "rootfs": ROOTFS,
             "system_container": false, "privileged": false, "read_only": false,
             "process": {
-                "args": args, "entrypoint": null, "env": [], "env_target_file": null, "cwd": "/",
-                "user": "", "group_add": [], "tty": false, "open_stdin": false,
+                "args": args, "entrypoint": null, "env": ["PATH=/bin", "TERM=dumb"],
+                "env_target_file": null, "cwd": "/", "user": "", "group_add": [], "tty": false,
+                "open_stdin": false,
             },
-            "hostname": "guest", "namespaces": Namespaces::default(), "user_remap": null, "cgroup_parent": "",
-            "resources": {}, "security": Security::default(), "mounts": [], "devices": [], "host_channel": null,
-            "shm_size": 0, "sysctls": {}, "ns_change_files": [], "ns_change_opt": null,
+            "hostname": "guest", "namespaces": Namespaces::default(), "user_remap": null,
+            "resources": {}, "security": Security::default(), "mounts": [], "devices": [],
+            "host_channel": null, "shm_size": 65536, "sysctls": {}, "ns_change_files": [],
+            "ns_change_opt": null,
             "network_files": {"extra_hosts": [], "dns": [], "dns_options": [], "dns_search": []},
             "restart": "no", "auto_remove": false, "stop_signal": null,
             "log": {"disabled": false, "path": null, "max_size": 0, "max_file": 1},
-            "hook_spec": null, "labels": {}, "annotations": {},
-        });
-        let spec = json!({
-            "ociVersion": "1.0.2",
-            "process": {
-                "terminal": false, "user": {"uid": 0, "gid": 0}, "args": args,
-                "env": ["PATH=/bin", "TERM=dumb"], "cwd": "/",
-                "capabilities": {"bounding": all, "effective": all, "permitted": all},
-            },
-            "root": {"path": ROOTFS}, "hostname": "guest",
-            "mounts": [
-                mount("proc", "/proc", &[]),
-                mount("tmpfs", "/dev", &["nosuid", "mode=755"]),
-                mount("devpts", "/dev/pts", &["newinstance", "ptmxmode=0666", "mode=0620"]),
-            ],
-            "linux": {
-                "namespaces": [
-                    {"type": "pid"}, {"type": "mount"}, {"type": "ipc"}, {"type": "uts"},
-                    {"type": "network"},
-                ],
-                "resources": {},
-            },
-        });
-        Self { config, spec }
+            "hook_spec": null, "hooks": {}, "labels": {}, "annotations": {},
+        }))
     }
 
     /// A shell script.
@@ -84,12 +59,11 @@ impl Recipe {
     }
 
     pub(crate) fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {
-        *self.config.pointer_mut(pointer).unwrap() = value.into();
+        *self.0.pointer_mut(pointer).unwrap() = value.into();
         self
     }
 
-    pub(crate) fn tty(mut self) -> Self {
-        self.spec["process"]["terminal"] = true.into();
+    pub(crate) fn tty(self) -> Self {
         self.set("/process/tty", true).stdin()
     }
 
@@ -97,8 +71,7 @@ impl Recipe {
         self.set("/process/open_stdin", true)
     }
 
-    pub(crate) fn system(mut self) -> Self {
-        self.spec["annotations"] = json!({"org.isula.system-container": "true"});
+    pub(crate) fn system(self) -> Self {
         self.set("/system_container", true)
     }
 }
@@ -135,13 +108,12 @@ impl World {
     }
 
     pub(crate) fn create(&self, recipe: Recipe) -> Guest<'_> {
-        let Recipe { mut config, mut spec } = recipe;
+        let Recipe(mut config) = recipe;
         let reservation = self.store.reserve(None).unwrap();
         let id = reservation.container().id.to_string();
         config["id"] = id.clone().into();
-        config["name"] = id.clone().into();
-        spec["linux"]["cgroupsPath"] = format!("/{}/{id}", self.cgroup).into();
-        std::fs::write(reservation.container().path("config.json"), spec.to_string()).unwrap();
+        config["name"] = id.into();
+        config["cgroup_parent"] = format!("/{}", self.cgroup).into();
         let config: Config = serde_json::from_value(config).unwrap();
         Guest { container: reservation.commit(&config).unwrap(), world: self }
     }
@@ -306,11 +278,10 @@ impl Watcher {
         true
     }
 
-    /// Listens until it has heard what it waits for.
+    /// Listens until it has heard what it waits for; a silence is what ends its patience.
     pub(crate) fn until(&mut self, what: &str, fact: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + LIMIT;
         while !fact(self) {
-            let heard = !self.is_closed && self.hear(deadline);
+            let heard = !self.is_closed && self.hear(Instant::now() + LIMIT);
             assert!(heard || fact(self), "no {what}; heard {}", self.text());
         }
     }
