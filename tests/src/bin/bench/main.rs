@@ -82,9 +82,8 @@ fn bench(plan: &Plan) -> Result<()> {
 fn peers() -> Vec<(&'static str, Box<dyn Peer>)> {
     vec![
         ("isula", Box::new(peers::Isula)),
-        ("isula-runtime", Box::new(Oci::ours())),
-        ("crun", Box::new(Oci::foreign("crun"))),
-        ("runc", Box::new(Oci::foreign("runc"))),
+        ("crun", Box::new(Oci::new("crun"))),
+        ("runc", Box::new(Oci::new("runc"))),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Those who are compared: our engine, our runtime, other OCI runtimes.
+//! Those who are compared: our engine and OCI runtimes.
 
 use std::path::Path;
 
@@ -30,34 +30,21 @@ pub(crate) trait Peer: Send {
 /// An OCI runtime command line.
 pub(crate) struct Oci {
     program: &'static str,
-    is_ours: bool,
 }
 
 impl Oci {
-    pub(crate) fn ours() -> Self {
-        Self { program: "isula-runtime", is_ours: true }
-    }
-
-    pub(crate) fn foreign(program: &'static str) -> Self {
-        Self { program, is_ours: false }
+    pub(crate) fn new(program: &'static str) -> Self {
+        Self { program }
     }
 
     fn call(&self, world: &World, verb: &str) -> Call {
-        let call = match self.is_ours {
-            true => world.program(self.program),
-            false => world.tool(self.program),
-        };
-        call.arg("--root").arg(world.path("oci")).arg(verb)
+        world.tool(self.program).arg("--root").arg(world.path("oci")).arg(verb)
     }
 }
 
 impl Peer for Oci {
     fn prepare(&mut self, world: &World) -> Result<()> {
-        let call = match self.is_ours {
-            true => world.program(self.program),
-            false => world.tool(self.program),
-        };
-        call.arg("--version").ok()?;
+        world.tool(self.program).arg("--version").ok()?;
         if self.program != "crun" {
             return Ok(());
         }
