@@ -7,8 +7,6 @@
 //! The last of these flags that cancel each other counts (gcc's common.opt), so `-static-pie`,
 //! which rustc passes, needs no removal.
 
-#![expect(clippy::print_stdout, reason = "the way a build script speaks to cargo")]
-
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let target = std::env::var("TARGET").unwrap_or_default();

@@ -84,6 +84,12 @@ fn document(config: &Config, host: &Host) -> serde_json::Value {
         names.sort();
         *set = names.join(" ").into();
     }
+    // Their order is that of a hash map.
+    for map in ["/annotations", "/linux/sysctl"] {
+        if let Some(map) = document.pointer_mut(map).and_then(|map| map.as_object_mut()) {
+            map.sort_keys();
+        }
+    }
     document
 }
 

@@ -26,7 +26,7 @@ pub struct IdentityArgs {
     pub rm: bool,
     /// Start it again when it ends
     ///
-    /// no, always, on-failure[:N], unless-stopped, or on-reboot: when the guest reboots.
+    /// no, always, on-failure, on-failure:N, unless-stopped, or on-reboot: when the guest reboots.
     #[arg(long, value_name = "POLICY")]
     pub restart: Option<String>,
     /// Keep output so: max-size, max-file, path, disable-log
