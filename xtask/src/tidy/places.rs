@@ -52,6 +52,8 @@ const RULES: &[Rule] = &[
             "lxcfs/src/orders.rs",
             "lxcfs/src/toolkit/run.rs", // what --json prints
             "runtime/src/",
+            "syscontainer-tools/src/record.rs",
+            "syscontainer-tools/src/record/entry.rs",
         ],
     },
 ];

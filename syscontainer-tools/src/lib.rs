@@ -1,0 +1,11 @@
+//! Hot-plug: devices, links, routes and paths that are added to a running container, recorded, and
+//! replayed at its next start.
+//!
+//! A change is parsed and validated without touching anything, applied with its undo, recorded
+//! atomically, and only then reported. The hooks replay a record through the same functions.
+
+pub mod device;
+pub mod nic;
+pub mod path;
+pub mod record;
+pub mod route;

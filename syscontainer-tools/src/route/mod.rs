@@ -1,0 +1,5 @@
+//! Routes of a container.
+
+mod parse;
+
+pub use parse::{Destination, Route, RouteError, parse_routes};
