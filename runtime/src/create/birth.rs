@@ -1,5 +1,6 @@
 //! The parent's side of a birth: what it does for the child until that is a created container.
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use linux::ns::{self, Kind, Namespace};
@@ -90,7 +91,7 @@ impl Birth<'_> {
                 }
                 _ => return Err(died()),
             }
-            self.channel.send(&Message::Proceed)?;
+            self.let_it_proceed()?;
         };
         saved.start_time = Some(linux::process::start_time(self.pid)?);
         saved.write(&self.plan.directory)?;
@@ -104,8 +105,16 @@ impl Birth<'_> {
             }
             (_, master) => master,
         };
-        self.channel.send(&Message::Proceed)?;
+        self.let_it_proceed()?;
         Ok(console)
+    }
+
+    /// A child that was killed meanwhile hears nothing more.
+    fn let_it_proceed(&self) -> Result<()> {
+        self.channel.send(&Message::Proceed).map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => died(),
+            _ => error,
+        })
     }
 
     /// Writes the id maps, and shows the mounts through them.
@@ -114,7 +123,7 @@ impl Birth<'_> {
             maps.write(self.pid)?;
         }
         rootfs.idmap(Some(Namespace::of_pid(self.pid, Kind::User)?.as_fd()))?;
-        self.channel.send(&Message::Proceed)
+        self.let_it_proceed()
     }
 
     fn run_hooks(&self, saved: &Saved) -> Result<()> {
@@ -139,7 +148,7 @@ impl Birth<'_> {
 
 fn died() -> Error {
     Error::Child {
-        kind: std::io::ErrorKind::Other,
+        kind: ErrorKind::Other,
         text: "the container's process died while it was made".into(),
     }
 }
