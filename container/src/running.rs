@@ -1,0 +1,279 @@
+//! A container that runs, held so that nothing done to it can hit another one.
+//!
+//! Its init is a pidfd whose start time, cgroup and namespaces have been looked at; its tree is one
+//! directory descriptor. Between these and an act there is no pid and no path any more.
+
+use std::path::{Path, PathBuf};
+
+use linux::cgroup::{Cgroup, CgroupPath, Layout};
+use linux::ns::{Kind, Namespace};
+use linux::process::{Pid, PidFd};
+use linux::root::Root;
+use rustix::fs::{Mode, OFlags};
+
+use crate::oci_state::OciState;
+use crate::spec::Spec;
+use crate::state::Status;
+use crate::store::Container;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Running {
+    /// The id.
+    pub id: String,
+    /// The host pid of init: for messages, and for files of /proc while `init` lives.
+    pub pid: Pid,
+    /// Its init.
+    pub init: PidFd,
+    /// Its tree.
+    pub root: Root,
+    /// Where its mounts are.
+    pub mounts: Namespace,
+    /// Where its links are; `None` when it shares the host's.
+    pub network: Option<Namespace>,
+    /// Its ids, when they are not the host's.
+    pub user: Option<UserNamespace>,
+    /// Its cgroup: the outermost that is its own.
+    pub cgroup: Cgroup,
+    /// What its bundle says.
+    pub spec: Spec,
+}
+
+/// A user namespace and its maps, as the host sees them.
+#[derive(Debug)]
+pub struct UserNamespace {
+    /// The namespace.
+    pub namespace: Namespace,
+    uids: IdMap,
+    gids: IdMap,
+}
+
+/// Lines of `/proc/PID/uid_map`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdMap(Vec<(u32, u32, u32)>);
+
+/// Where a container stands, as far as hot-plug cares.
+#[derive(Debug)]
+pub enum Standing {
+    /// It runs.
+    Running(Box<Running>),
+    /// It does not, and will read its record when it starts.
+    Stopped,
+    /// It is on its way: its record may have been read already.
+    Starting,
+}
+
+/// Why there is nothing to act on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunningError {
+    /// A file of ours.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] linux::Error),
+    /// What was found is not the container.
+    #[error("container {id}: {reason}")]
+    NotIts {
+        /// The container.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+type Result<T, E = RunningError> = std::result::Result<T, E>;
+
+impl Running {
+    /// Where one of `isula`'s containers stands.
+    ///
+    /// # Errors
+    /// A file cannot be read, or what has the pid of its init is not its init.
+    pub fn of(container: &Container) -> Result<Standing> {
+        let state = container.state()?;
+        match state.status {
+            Status::Running | Status::Paused => {}
+            Status::Starting => return Ok(Standing::Starting),
+            Status::Created | Status::Restarting | Status::Stopped => return Ok(Standing::Stopped),
+        }
+        let (Some(pid), Some(start)) = (state.pid.and_then(Pid::new), state.start_time) else {
+            return Ok(Standing::Starting);
+        };
+        // Its shim has not yet said that it ended.
+        let Some(init) = PidFd::open_checked(pid, start)?.filter(PidFd::is_alive) else {
+            return Ok(Standing::Stopped);
+        };
+        let spec = Spec::read(&container.dir)?;
+        let id = container.id.to_string();
+        Self::hold(id, pid, init, spec, None).map(|running| Standing::Running(Box::new(running)))
+    }
+
+    /// The container whose hook we are, at a time when it has not changed its root yet, or later.
+    ///
+    /// # Errors
+    /// It has no process, its rootfs is nowhere or is the host's, or the process is not its own.
+    pub fn of_hook(state: &OciState) -> Result<Self> {
+        let not_its = |reason: &str| not_its(&state.id, reason);
+        let pid = Pid::new(state.pid).ok_or_else(|| not_its("its state names no process"))?;
+        let spec = Spec::read(&state.bundle)?;
+        let rootfs = rootfs_of(state, &spec)?;
+        let init = PidFd::open(pid)?;
+        Self::hold(state.id.clone(), pid, init, spec, Some(&rootfs))
+    }
+
+    /// `rootfs`: where the tree is if the process still has the host's root.
+    fn hold(
+        id: String,
+        pid: Pid,
+        init: PidFd,
+        spec: Spec,
+        rootfs: Option<&Path>,
+    ) -> Result<Self> {
+        let mounts = Namespace::of(&init, Kind::Mount)?;
+        if is_ours(&mounts)? {
+            return Err(not_its(&id, &format!("process {pid} lives among the host's mounts")));
+        }
+        let network = Some(Namespace::of(&init, Kind::Net)?);
+        let network = network.map(|ns| is_ours(&ns).map(|ours| (!ours).then_some(ns)));
+        let user = Namespace::of(&init, Kind::User)?;
+        let user = if is_ours(&user)? { None } else { Some(UserNamespace::of(pid, user)?) };
+        let cgroup = cgroup_of(&id, pid, &spec)?;
+        let root = root_of(&id, pid, rootfs)?;
+        if !init.is_alive() {
+            return Err(not_its(&id, "its init has ended"));
+        }
+        let network = network.transpose()?.flatten();
+        Ok(Self { id, pid, init, root, mounts, network, user, cgroup, spec })
+    }
+
+    /// Host ids of the container's root.
+    ///
+    /// # Errors
+    /// Its user namespace maps none.
+    pub fn root_ids(&self) -> Result<(u32, u32)> {
+        let Some(user) = &self.user else { return Ok((0, 0)) };
+        user.host_ids(0, 0).ok_or_else(|| {
+            not_its(&self.id, "its user namespace maps no id to its root; map 0 to use it")
+        })
+    }
+}
+
+impl UserNamespace {
+    fn of(pid: Pid, namespace: Namespace) -> Result<Self> {
+        let map = |file: &str| -> Result<IdMap> {
+            Ok(IdMap::parse(&linux::file::read_to_string(format!("/proc/{pid}/{file}"))?))
+        };
+        Ok(Self { namespace, uids: map("uid_map")?, gids: map("gid_map")? })
+    }
+
+    /// The host's ids of a pair of the container's.
+    #[must_use]
+    pub fn host_ids(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        self.uids.to_host(uid).zip(self.gids.to_host(gid))
+    }
+}
+
+impl IdMap {
+    /// Lines of three numbers; what is none is passed over.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let line = |line: &str| {
+            let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+            let mut next = || numbers.next()?.ok();
+            Some((next()?, next()?, next()?))
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    /// The host's id of the container's `id`.
+    #[must_use]
+    pub fn to_host(&self, id: u32) -> Option<u32> {
+        self.0.iter().find_map(|&(inside, host, size)| {
+            let offset = id.checked_sub(inside).filter(|&offset| offset < size)?;
+            host.checked_add(offset)
+        })
+    }
+}
+
+fn not_its(id: &str, reason: &str) -> RunningError {
+    RunningError::NotIts { id: id.to_owned(), reason: reason.to_owned() }
+}
+
+fn is_ours(namespace: &Namespace) -> linux::Result<bool> {
+    Ok(namespace.identity()? == Namespace::current(namespace.kind())?.identity()?)
+}
+
+/// The rootfs that the bundle names: absolute, and not the host's root.
+fn rootfs_of(state: &OciState, spec: &Spec) -> Result<PathBuf> {
+    let named = &spec.root.path;
+    if named.as_os_str().is_empty() {
+        return Err(not_its(&state.id, "root.path of its config.json is missing or empty"));
+    }
+    let rootfs = state.bundle.join(named);
+    let real = |path: &Path| {
+        std::fs::canonicalize(path).map_err(|error| {
+            not_its(&state.id, &format!("find its rootfs {}: {error}", path.display()))
+        })
+    };
+    let found = real(&rootfs)?;
+    if found == Path::new("/") {
+        return Err(not_its(&state.id, "root.path of its config.json is the host's root"));
+    }
+    if let Some(told) = &state.root
+        && (!told.is_absolute() || real(told)? != found)
+    {
+        let told = told.display();
+        let reason = format!(
+            "its state says that the rootfs is {told:?}, its config.json says {}",
+            rootfs.display()
+        );
+        return Err(not_its(&state.id, &reason));
+    }
+    Ok(found)
+}
+
+/// The tree of the process, or below it when the process still has the host's root.
+fn root_of(id: &str, pid: Pid, rootfs: Option<&Path>) -> Result<Root> {
+    let identity = |root: &Root| -> linux::Result<(u64, u64)> {
+        let stat = root.stat("")?;
+        Ok((stat.st_dev, stat.st_ino))
+    };
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &str| {
+        rustix::fs::open(path, flags, Mode::empty())
+            .map(Root::from_fd)
+            .map_err(|errno| linux::Error::new(format!("open {path}"), errno))
+    };
+    let host = identity(&open("/")?)?;
+    let root = open(&path)?;
+    if identity(&root)? != host {
+        return Ok(root);
+    }
+    let Some(rootfs) = rootfs else {
+        return Err(not_its(id, &format!("process {pid} has the host's root")));
+    };
+    let root = root.subtree(rootfs)?;
+    if identity(&root)? == host {
+        return Err(not_its(id, "its rootfs is the host's root"));
+    }
+    Ok(root)
+}
+
+/// The cgroup that the spec names, if the process is in it.
+fn cgroup_of(id: &str, pid: Pid, spec: &Spec) -> Result<Cgroup> {
+    let layout = Layout::detect()?;
+    let theirs = Cgroup::of(&layout, pid)?;
+    let named = spec.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let Some(path) = named else {
+        return Err(not_its(id, "its config.json names no cgroup; set linux.cgroupsPath"));
+    };
+    let cgroup = Cgroup::open(&layout, &CgroupPath::parse(path)?)?;
+    if !cgroup.contains(&theirs) {
+        return Err(not_its(id, &format!("process {pid} is not in its cgroup {path}")));
+    }
+    Ok(cgroup)
+}
+
+#[cfg(test)]
+mod tests;
