@@ -68,11 +68,15 @@ mod tests {
     fn what_is_no_state_is_refused() {
         refused(
             "",
-            &expect!["read the container's state from stdin: EOF while parsing a value at line 1 column 0"],
+            &expect![
+                "read the container's state from stdin: EOF while parsing a value at line 1 column 0"
+            ],
         );
         refused(
             r#"{"id":"a"}"#,
-            &expect!["read the container's state from stdin: missing field `bundle` at line 1 column 10"],
+            &expect![
+                "read the container's state from stdin: missing field `bundle` at line 1 column 10"
+            ],
         );
         refused(
             r#"{"id":"a","bundle":"b"}"#,

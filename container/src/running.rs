@@ -122,13 +122,7 @@ impl Running {
     }
 
     /// `rootfs`: where the tree is if the process still has the host's root.
-    fn hold(
-        id: String,
-        pid: Pid,
-        init: PidFd,
-        spec: Spec,
-        rootfs: Option<&Path>,
-    ) -> Result<Self> {
+    fn hold(id: String, pid: Pid, init: PidFd, spec: Spec, rootfs: Option<&Path>) -> Result<Self> {
         let mounts = Namespace::of(&init, Kind::Mount)?;
         if is_ours(&mounts)? {
             return Err(not_its(&id, &format!("process {pid} lives among the host's mounts")));

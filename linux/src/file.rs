@@ -2,6 +2,9 @@
 //!
 //! [`write()`] is for kernel files: one `write(2)`, because they take a value whole or not at all.
 //! [`write_atomic`] is for ours: a reader sees the old text or the new one, also after a crash.
+//! [`Replacement`] is for those that must tell after a crash what was under way.
+
+mod replacement;
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+pub use self::replacement::Replacement;
 use crate::{Context, Errno, Error, Result, fault};
 
 /// The whole file.

@@ -106,6 +106,18 @@ pub fn detach_fd(mount: impl AsFd) -> Result<()> {
         .during(|| "detach a mount")
 }
 
+/// [`detach_fd`] where /proc belongs to somebody else: `descriptors` is `/proc/self/fd`, opened
+/// before the caller went there. That mount goes, and no other that may lie on it by now.
+/// The calling thread's working directory must be its own; it is left in /proc.
+pub fn detach_exactly(descriptors: impl AsFd, mount: impl AsFd) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let name = mount.as_fd().as_raw_fd().to_string();
+    rustix::process::fchdir(descriptors).during(|| "enter /proc/self/fd")?;
+    fault::check("umount2")
+        .and_then(|()| rustix::mount::unmount(&name, UnmountFlags::DETACH))
+        .during(|| "detach a mount")
+}
+
 /// The magic number of the filesystem (`linux_raw_sys::general::*_MAGIC`, statfs(2)).
 pub fn fstype(fd: impl AsFd) -> Result<u64> {
     let stat = rustix::fs::fstatfs(fd).during(|| "ask for the type of a filesystem")?;

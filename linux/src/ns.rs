@@ -225,17 +225,33 @@ pub fn in_net_ns<T: Send>(fd: impl AsFd, f: impl FnOnce() -> Result<T> + Send) -
     on_own_thread(fd.as_fd(), CloneFlags::NEWNET, f)
 }
 
+/// Runs `f` in a copy of the caller's mount namespace from which nothing gets out, on a thread that
+/// ends there, and the copy with it.
+pub fn in_own_mounts<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    on_a_thread(|| {
+        unshare(CloneFlags::NEWNS)?;
+        crate::mount::set_propagation("/", crate::mount::Propagation::Private, true)?;
+        f()
+    })
+}
+
 fn on_own_thread<T: Send>(
     fd: BorrowedFd<'_>,
     flags: CloneFlags,
     f: impl FnOnce() -> Result<T> + Send,
 ) -> Result<T> {
+    on_a_thread(|| {
+        enter(fd, flags)?;
+        f()
+    })
+}
+
+fn on_a_thread<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || {
             // Threads share root and working directory, and setns(2) refuses to move a mount
             // namespace under someone else's.
             raw::thread::unshare_fs().during(|| "unshare the working directory")?;
-            enter(fd, flags)?;
             f()
         });
         let thread = thread.during(|| "start a thread")?;

@@ -4,8 +4,15 @@
 //! A change is parsed and validated without touching anything, applied with its undo, recorded
 //! atomically, and only then reported. The hooks replay a record through the same functions.
 
+pub mod cli;
 pub mod device;
+mod error;
 pub mod nic;
 pub mod path;
 pub mod record;
+pub mod replay;
 pub mod route;
+pub mod session;
+pub mod target;
+
+pub use error::{Error, PARTLY, Result};

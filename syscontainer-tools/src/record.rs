@@ -21,9 +21,9 @@ const VERSION: u32 = 2;
 #[serde(default, rename_all = "camelCase")]
 pub struct Record {
     /// 0 for a file of the predecessor's, else [`VERSION`].
-    version: u32,
+    pub(crate) version: u32,
     /// One more with each change.
-    generation: u64,
+    pub(crate) generation: u64,
     #[serde(rename = "bindToAdd", skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<BindEntry>,
     #[serde(rename = "deviceToAdd", skip_serializing_if = "Vec::is_empty")]
@@ -68,9 +68,15 @@ impl Record {
         Ok(record)
     }
 
-    /// The text of the next generation.
-    fn next(&self) -> (Self, Vec<u8>) {
-        let next = Self { version: VERSION, generation: self.generation + 1, ..self.clone() };
+    /// Whether both have the same things in them, whatever their generations.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let Self { version, generation, .. } = *other;
+        Self { version, generation, ..self.clone() } == *other
+    }
+
+    /// The generation after `before`, and its text.
+    fn following(&self, before: &Self) -> (Self, Vec<u8>) {
+        let next = Self { version: VERSION, generation: before.generation + 1, ..self.clone() };
         let mut text = serde_json::to_vec(&next).expect("a record has string keys alone");
         text.push(b'\n');
         (next, text)

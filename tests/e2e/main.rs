@@ -9,6 +9,7 @@ mod boot;
 mod crash;
 mod errors;
 mod exec;
+mod hotplug_device;
 mod limits;
 mod logs;
 mod names;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         crash::stories(),
         errors::stories(),
         exec::stories(),
+        hotplug_device::stories(),
         limits::stories(),
         logs::stories(),
         names::stories(),

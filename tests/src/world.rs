@@ -135,6 +135,16 @@ impl World {
             .args(args)
     }
 
+    /// `isulad-tools` with this world's directories, and these arguments.
+    pub fn tools<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        self.program("isulad-tools")
+            .arg("--root")
+            .arg(self.root())
+            .arg("--state")
+            .arg(self.state())
+            .args(args)
+    }
+
     /// Waits for a fact; what the world looks like is part of the failure.
     pub fn until<T>(
         &self,

@@ -21,6 +21,7 @@ pub(crate) fn directory() -> Result<PathBuf> {
 pub(crate) fn release() -> Result<PathBuf> {
     let mut cargo = step::cargo();
     cargo.args(["build", "--release", "--package", "engine-ext", "--package", "runtime"]);
+    cargo.args(["--package", "syscontainer-tools"]);
     step::run(cargo.args(["--package", "tests", "--bins"]))?;
     Ok(directory()?.join("release"))
 }
@@ -31,6 +32,8 @@ pub(crate) fn tests() -> Result<(PathBuf, PathBuf)> {
     step::run(step::cargo().args(["build", "--quiet", "--package", "engine-ext"]).args([
         "--package",
         "runtime",
+        "--package",
+        "syscontainer-tools",
         "--bins",
     ]))?;
     let mut cargo = step::cargo();

@@ -47,17 +47,23 @@ fn the_rootfs_is_the_bundles_and_never_the_hosts() {
     refused(
         "rootfs",
         Some("BUNDLE/other"),
-        &expect![[r#"container web: its state says that the rootfs is "BUNDLE/other", its config.json says BUNDLE/rootfs"#]],
+        &expect![[
+            r#"container web: its state says that the rootfs is "BUNDLE/other", its config.json says BUNDLE/rootfs"#
+        ]],
     );
     refused(
         "rootfs",
         Some("rootfs"),
-        &expect![[r#"container web: its state says that the rootfs is "rootfs", its config.json says BUNDLE/rootfs"#]],
+        &expect![[
+            r#"container web: its state says that the rootfs is "rootfs", its config.json says BUNDLE/rootfs"#
+        ]],
     );
     refused(
         "gone",
         None,
-        &expect!["container web: find its rootfs BUNDLE/gone: No such file or directory (os error 2)"],
+        &expect![
+            "container web: find its rootfs BUNDLE/gone: No such file or directory (os error 2)"
+        ],
     );
 }
 

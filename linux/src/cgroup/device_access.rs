@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::devices::DeviceRules;
+use super::devices::{DeviceRule, DeviceRules};
 use super::exceptions::Exceptions;
 use super::kernfs::{read_text, set};
 use super::{Cgroup, program, tree};
@@ -51,11 +51,79 @@ impl Devices<'_> {
     }
 }
 
-fn set_v1(dir: &Path, wanted: &Exceptions) -> Result<Change> {
+impl Devices<'_> {
+    /// Grants `rule`, for running processes too, where device access is guarded at all. `all` are
+    /// the rules with it in them, for a program that has to be written anew.
+    ///
+    /// What other rules were put in force meanwhile stays on v1 and is lost on v2, whose program
+    /// cannot be read.
+    pub fn grant(&self, rule: &DeviceRule, all: &DeviceRules) -> Result<Change> {
+        if let Some(dir) = self.0.controller_dir("devices") {
+            return grant_v1(dir, rule);
+        }
+        self.rewrite(all)
+    }
+
+    /// Takes back what `rule` granted, but for what `rest`, the rules without it, grant as well.
+    pub fn withdraw(&self, rule: &DeviceRule, rest: &DeviceRules) -> Result<Change> {
+        let Some(dir) = self.0.controller_dir("devices") else {
+            return self.rewrite(rest);
+        };
+        let (Some(major), Some(minor)) = (rule.major, rule.minor) else {
+            return Err(Error::new(format!("withdraw device rule \"{rule}\""), Errno::INVAL)
+                .with_hint("name one device"));
+        };
+        let kept = rest.granted(rule.kind, major, minor, rule.access);
+        let access = rule.access.without(kept);
+        let list = read_list(dir)?;
+        if access.is_empty() || list.default_allow {
+            return Ok(Change::AlreadyThere);
+        }
+        // Down the tree, too (cgroup-v1/devices.rst, "Hierarchy").
+        write_rule(dir, "devices.deny", &DeviceRule { access, ..*rule }.to_string())?;
+        Ok(Change::Made)
+    }
+
+    /// Replaces a program that is there; where there is none, nothing is guarded.
+    fn rewrite(&self, rules: &DeviceRules) -> Result<Change> {
+        let Some(dir) = self.0.unified_dir() else { return self.set(rules) };
+        let attached = open_dir(dir)
+            .and_then(|cgroup| bpf::attached(cgroup.as_fd()))
+            .during(|| format!("list device programs of {}", dir.display()))?;
+        if attached.is_empty() { Ok(Change::AlreadyThere) } else { set_v2(dir, rules) }
+    }
+}
+
+/// In the cgroup and each below it, also if the first has it already: whoever gave it that may not
+/// have come further.
+fn grant_v1(dir: &Path, rule: &DeviceRule) -> Result<Change> {
+    let line = rule.to_string();
+    let list = read_list(dir)?;
+    if list.default_allow {
+        return Ok(Change::AlreadyThere);
+    }
+    let wanted = Exceptions::from_rules(&DeviceRules::new(vec![*rule]))?;
+    let there = wanted.lines_beyond(&list).is_empty();
+    if !there {
+        write_rule(dir, "devices.allow", &line)?;
+    }
+    tree::visit(dir, &mut |dir| allow_in(dir, std::slice::from_ref(&line)))?;
+    Ok(if there { Change::AlreadyThere } else { Change::Made })
+}
+
+fn read_list(dir: &Path) -> Result<Exceptions> {
     let list = dir.join("devices.list");
     let text = read_text(&list).during(|| format!("read {}", list.display()))?;
     let unknown = || Error::new(format!("understand {}", list.display()), Errno::BADMSG);
-    let current = Exceptions::from_list(&text).ok_or_else(unknown)?;
+    Exceptions::from_list(&text).ok_or_else(unknown)
+}
+
+fn open_dir(dir: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn set_v1(dir: &Path, wanted: &Exceptions) -> Result<Change> {
+    let current = read_list(dir)?;
     if wanted.default_allow || current.default_allow {
         // Refused with EINVAL once there are cgroups below.
         let (whole, parts) = match wanted.default_allow {
@@ -97,9 +165,7 @@ fn allow_in(dir: BorrowedFd<'_>, lines: &[String]) -> rustix::io::Result<()> {
 }
 
 fn set_v2(dir: &Path, rules: &DeviceRules) -> Result<Change> {
-    let cgroup =
-        rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .during(|| format!("open {}", dir.display()))?;
+    let cgroup = open_dir(dir).during(|| format!("open {}", dir.display()))?;
     let program = bpf::load_device_program(&program::assemble(rules), PROGRAM_NAME)
         .during(|| "load device program")
         .map_err(|error| match error.errno() {

@@ -11,7 +11,9 @@ use crate::error::{Errno, Error, Result};
 impl Cgroup {
     pub(super) fn plan_block(&self, block: &Block, plan: &mut Plan) -> Result<()> {
         for (member, weight) in weights(block) {
-            if !(10..=1000).contains(&weight) {
+            // 0 takes the share of one disk away.
+            let resets = weight == 0 && member == "blockIO.weightDevice";
+            if !resets && !(10..=1000).contains(&weight) {
                 let call = format!("linux.resources.{member}: set to {weight}");
                 return Err(Error::new(call, Errno::RANGE).with_hint("use 10 to 1000"));
             }
@@ -158,8 +160,9 @@ impl WeightFiles {
             ));
         };
         let weight = match scale {
-            Scale::Plain => weight,
-            Scale::IoWeight => io_weight(weight),
+            _ if weight == 0 => "default".to_owned(),
+            Scale::Plain => weight.to_string(),
+            Scale::IoWeight => io_weight(weight).to_string(),
         };
         Ok(Setting::new(self.member, *file, weight))
     }

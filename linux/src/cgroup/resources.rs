@@ -137,7 +137,7 @@ pub struct Block {
 pub struct DeviceWeight {
     /// Which disk.
     pub device: DeviceNumber,
-    /// As [`Block::weight`].
+    /// As [`Block::weight`]; 0: as other disks.
     pub weight: Option<u16>,
     /// As [`Block::leaf_weight`].
     pub leaf_weight: Option<u16>,

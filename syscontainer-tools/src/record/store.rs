@@ -1,14 +1,19 @@
-//! The file of a record, its lock, and the generation before it.
+//! The file of a record, its lock, and the generations around it.
 //!
 //! ```text
-//! <bundle>/device_hook.json            the record
-//! <bundle>/device_hook.json.previous   the generation before it
-//! <bundle>/.device_hook.lock           held from the read to the write; never removed
+//! <dir>/device_hook.json            the record
+//! <dir>/device_hook.json.previous   the generation before it
+//! <dir>/device_hook.json.next       there while a change is under way, or if one was cut short
+//! <dir>/.device_hook.lock           held from the read to the write; never removed
 //! ```
+//!
+//! The next generation is written before anything is done, and becomes the record when all of it
+//! is. Whoever finds one under the lock knows what a killed predecessor was about to do.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use linux::file::Replacement;
 use linux::lock::Lock;
 
 use super::Record;
@@ -16,13 +21,16 @@ use super::Record;
 /// How long to wait for another command on the same container.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const PREVIOUS: &str = "device_hook.json.previous";
+const NEXT: &str = "device_hook.json.next";
+
 /// A container's record, locked.
 #[derive(Debug)]
 pub struct RecordFile {
     path: PathBuf,
     record: Record,
-    /// The text on disk, if there is a file.
-    text: Option<Vec<u8>>,
+    interrupted: Option<Record>,
+    announced: Option<(Record, Replacement)>,
     _lock: Lock,
 }
 
@@ -40,24 +48,33 @@ pub enum RecordError {
 }
 
 impl RecordFile {
-    /// Locks and reads the record in `bundle`. No file is an empty record.
+    /// Locks and reads the record in `dir`. No file is an empty record.
     ///
     /// # Errors
     /// When another command holds the lock for too long, or the file cannot be read or understood.
-    pub fn open(bundle: &Path) -> Result<Self, RecordError> {
-        let lock = Lock::with_deadline(bundle.join(".device_hook.lock"), PATIENCE)?;
-        let path = bundle.join("device_hook.json");
-        let text = match linux::file::read(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.is(linux::Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
+    pub fn open(dir: &Path) -> Result<Self, RecordError> {
+        let lock = Lock::with_deadline(dir.join(".device_hook.lock"), PATIENCE)?;
+        let path = dir.join("device_hook.json");
+        let record = read(&path)?.unwrap_or_default();
+        // One that was not written to its end was cut short before anything was done.
+        let interrupted = match read(&dir.join(NEXT)) {
+            Err(RecordError::Corrupt { .. }) => Some(record.clone()),
+            found => found?,
         };
-        let record = match &text {
-            None => Record::default(),
-            Some(text) => Record::parse(text)
-                .map_err(|reason| RecordError::Corrupt { path: path.clone(), reason })?,
-        };
-        Ok(Self { path, record, text, _lock: lock })
+        Ok(Self { path, record, interrupted, announced: None, _lock: lock })
+    }
+
+    /// Whether a change is under way at this moment, or was cut short.
+    pub fn is_interrupted(dir: &Path) -> bool {
+        dir.join(NEXT).exists()
+    }
+
+    /// Reads the record in `dir` as it is at this moment, whoever may be changing it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or understood.
+    pub fn peek(dir: &Path) -> Result<Record, RecordError> {
+        Ok(read(&dir.join("device_hook.json"))?.unwrap_or_default())
     }
 
     /// What is recorded.
@@ -65,23 +82,76 @@ impl RecordFile {
         &self.record
     }
 
+    /// What a predecessor was about to make of the record when it was killed.
+    pub fn interrupted(&self) -> Option<&Record> {
+        self.interrupted.as_ref()
+    }
+
+    /// Says that what the predecessor left half done is as the record has it again.
+    ///
+    /// # Errors
+    /// When its file cannot be removed.
+    pub fn settled(&mut self) -> Result<(), RecordError> {
+        if self.interrupted.take().is_some() {
+            let next = self.path.with_file_name(NEXT);
+            std::fs::remove_file(&next).map_err(|error| {
+                let errno = linux::Errno::from_io_error(&error).unwrap_or(linux::Errno::IO);
+                linux::Error::new(format!("remove {}", next.display()), errno)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is about to be done.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn announce(&mut self, record: &Record) -> Result<(), RecordError> {
+        let (next, text) = record.following(&self.record);
+        let replacement = Replacement::write(&self.path, NEXT, &text, 0o600)?;
+        self.announced = Some((next, replacement));
+        Ok(())
+    }
+
+    /// Goes on as if it had been done, and writes nothing.
+    pub fn pretend(&mut self, record: &Record) {
+        self.record = record.clone();
+    }
+
+    /// It was done: what was announced is the record.
+    ///
+    /// # Errors
+    /// When the disk does not take it; the record is then the one before.
+    pub fn commit(&mut self) -> Result<(), RecordError> {
+        if let Some((next, replacement)) = self.announced.take() {
+            replacement.commit(PREVIOUS)?;
+            self.record = next;
+        }
+        Ok(())
+    }
+
+    /// It was not done.
+    ///
+    /// # Errors
+    /// When the announcement cannot be removed.
+    pub fn withdraw(&mut self) -> Result<(), RecordError> {
+        match self.announced.take() {
+            Some((_, replacement)) => Ok(replacement.discard()?),
+            None => Ok(()),
+        }
+    }
+
     /// Makes `record` the next generation and keeps the one before it. Writes nothing when nothing
     /// changed.
     ///
     /// # Errors
     /// When a file cannot be written; the record on disk is then the one before.
-    pub fn replace(&mut self, record: Record) -> Result<(), RecordError> {
-        if record == self.record {
+    pub fn replace(&mut self, record: &Record) -> Result<(), RecordError> {
+        if record.same_as(&self.record) {
             return Ok(());
         }
-        let (next, text) = record.next();
-        if let Some(previous) = &self.text {
-            linux::file::write_atomic(self.path.with_extension("json.previous"), previous, 0o600)?;
-        }
-        linux::file::write_atomic(&self.path, &text, 0o600)?;
-        self.record = next;
-        self.text = Some(text);
-        Ok(())
+        self.announce(record)?;
+        self.commit()
     }
 
     /// Puts the generation before the present one back, if the present one cannot be read. Answers
@@ -89,19 +159,27 @@ impl RecordFile {
     ///
     /// # Errors
     /// When there is none, or it cannot be read either.
-    pub fn recover(bundle: &Path) -> Result<bool, RecordError> {
-        let _lock = Lock::with_deadline(bundle.join(".device_hook.lock"), PATIENCE)?;
-        let path = bundle.join("device_hook.json");
-        match linux::file::read(&path) {
-            Ok(text) if Record::parse(&text).is_ok() => return Ok(false),
-            Err(error) if error.is(linux::Errno::NOENT) => return Ok(false),
-            Err(error) => return Err(error.into()),
-            Ok(_) => {}
+    pub fn recover(dir: &Path) -> Result<bool, RecordError> {
+        let _lock = Lock::with_deadline(dir.join(".device_hook.lock"), PATIENCE)?;
+        let path = dir.join("device_hook.json");
+        match read(&path) {
+            Err(RecordError::Corrupt { .. }) => {}
+            found => return found.map(|_| false),
         }
-        let previous = path.with_extension("json.previous");
+        let previous = dir.join(PREVIOUS);
+        read(&previous)?;
         let text = linux::file::read(&previous)?;
-        Record::parse(&text).map_err(|reason| RecordError::Corrupt { path: previous, reason })?;
         linux::file::write_atomic(&path, &text, 0o600)?;
         Ok(true)
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Record>, RecordError> {
+    match linux::file::read(path) {
+        Ok(text) => Record::parse(&text)
+            .map(Some)
+            .map_err(|reason| RecordError::Corrupt { path: path.to_owned(), reason }),
+        Err(error) if error.is(linux::Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -23,7 +23,7 @@ fn read(path: &Path) -> String {
 #[test]
 fn a_file_of_the_predecessor_loses_nothing() {
     let record = Record::parse(LEGACY.as_bytes()).unwrap();
-    let (next, text) = record.next();
+    let (next, text) = record.following(&record);
     let head = r#"{"version":2,"generation":1,"#;
     assert_eq!(String::from_utf8(text).unwrap(), LEGACY.replacen('{', head, 1));
     assert_eq!(next.generation(), 1);
@@ -45,12 +45,12 @@ fn each_change_keeps_the_generation_before_it() {
     let path = bundle.path().join("device_hook.json");
     let mut file = RecordFile::open(bundle.path()).unwrap();
     assert_eq!(*file.record(), Record::default());
-    file.replace(with_bind("/a:/b:rw,rslave")).unwrap();
+    file.replace(&with_bind("/a:/b:rw,rslave")).unwrap();
     assert!(!path.with_extension("json.previous").exists());
     let first = read(&path);
     let mut second = file.record().clone();
     second.binds.push(BindEntry("/c:/d:ro,rslave".to_owned()));
-    file.replace(second).unwrap();
+    file.replace(&second).unwrap();
     assert_eq!(read(&path.with_extension("json.previous")), first);
     expect![[r#"
         {"version":2,"generation":2,"bindToAdd":["/a:/b:rw,rslave","/c:/d:ro,rslave"]}
@@ -62,7 +62,7 @@ fn each_change_keeps_the_generation_before_it() {
 fn what_did_not_change_is_not_written() {
     let bundle = bundle();
     let mut file = RecordFile::open(bundle.path()).unwrap();
-    file.replace(Record::default()).unwrap();
+    file.replace(&Record::default()).unwrap();
     assert!(!bundle.path().join("device_hook.json").exists());
 }
 
@@ -71,10 +71,10 @@ fn a_torn_record_is_an_error_and_can_be_recovered() {
     let bundle = bundle();
     let path = bundle.path().join("device_hook.json");
     let mut file = RecordFile::open(bundle.path()).unwrap();
-    file.replace(with_bind("/a:/b:rw,rslave")).unwrap();
+    file.replace(&with_bind("/a:/b:rw,rslave")).unwrap();
     let mut second = file.record().clone();
     second.binds.clear();
-    file.replace(second).unwrap();
+    file.replace(&second).unwrap();
     drop(file);
     linux::file::write_atomic(&path, "", 0o600).unwrap();
     let error = RecordFile::open(bundle.path()).unwrap_err().to_string();
@@ -91,4 +91,42 @@ fn a_newer_version_is_not_guessed_at() {
     let error = Record::parse(br#"{"version":3}"#).unwrap_err();
     expect!["version 3 is newer than this program's 2; install the newer program"]
         .assert_eq(&error);
+}
+
+#[test]
+fn a_change_is_written_down_before_it_is_done() {
+    let bundle = bundle();
+    let path = bundle.path().join("device_hook.json");
+    let mut file = RecordFile::open(bundle.path()).unwrap();
+    file.announce(&with_bind("/a:/b:rw,rslave")).unwrap();
+    // A reader sees nothing of it, and whoever comes after a crash sees what was meant.
+    assert_eq!(RecordFile::peek(bundle.path()).unwrap(), Record::default());
+    drop(file);
+    let mut file = RecordFile::open(bundle.path()).unwrap();
+    assert_eq!(file.interrupted().unwrap().binds.len(), 1);
+    assert!(file.record().binds.is_empty());
+    file.settled().unwrap();
+    drop(file);
+    let mut file = RecordFile::open(bundle.path()).unwrap();
+    assert!(file.interrupted().is_none());
+    file.announce(&with_bind("/a:/b:rw,rslave")).unwrap();
+    file.withdraw().unwrap();
+    assert!(!path.exists());
+    file.announce(&with_bind("/a:/b:rw,rslave")).unwrap();
+    file.commit().unwrap();
+    drop(file);
+    let file = RecordFile::open(bundle.path()).unwrap();
+    assert!(file.interrupted().is_none());
+    assert_eq!(file.record().binds.len(), 1);
+}
+
+#[test]
+fn an_announcement_that_was_torn_means_that_nothing_was_done() {
+    let bundle = bundle();
+    RecordFile::open(bundle.path()).unwrap().replace(&with_bind("/a:/b:rw,rslave")).unwrap();
+    linux::file::write_atomic(bundle.path().join("device_hook.json.next"), "{\"ver", 0o600)
+        .unwrap();
+    let mut file = RecordFile::open(bundle.path()).unwrap();
+    assert_eq!(file.interrupted(), Some(file.record()));
+    file.settled().unwrap();
 }

@@ -1,0 +1,249 @@
+//! The command line: one struct and one short function a command.
+
+mod deadline;
+mod device;
+mod output;
+mod recover;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use container::Store;
+use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
+
+use crate::error::{Error, Result};
+use crate::session::{Scope, Session};
+use crate::target::Target;
+use output::Output;
+
+/// Add devices, links, routes and paths to containers while they run
+///
+/// What is added is recorded, and added again at every start by the hooks. The name
+/// syscontainer-tools means the same program.
+#[derive(Debug, Parser)]
+#[command(name = "isulad-tools", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// Look for containers in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_ROOT)]
+    root: PathBuf,
+    /// Look for running containers in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_STATE)]
+    state: PathBuf,
+    /// Answer in JSON, errors too
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Give up on a container that does not answer, after so many seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
+    /// Log to this file instead of stderr
+    #[arg(long, global = true, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Log this much: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
+    log_level: String,
+    /// Log as text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: String,
+    /// Log every step
+    #[arg(short = 'D', long, global = true)]
+    debug: bool,
+    /// Not supported: send the log to a file with --log
+    #[arg(long, global = true, value_name = "URL", hide = true)]
+    syslog_service: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    AddDevice(device::AddDeviceArgs),
+    RemoveDevice(device::RemoveDeviceArgs),
+    ListDevice(device::ListDeviceArgs),
+    UpdateDevice(device::UpdateDeviceArgs),
+    Recover(recover::RecoverArgs),
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    store: Store,
+    dry_run: bool,
+    timeout: Duration,
+    pub(crate) output: Output,
+}
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let name = PathBuf::from(name);
+    let name = name.file_name().and_then(|name| name.to_str()).unwrap_or("isulad-tools");
+    run(name, arguments)
+}
+
+/// The program under the name that it was called by.
+fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let first = std::iter::once(OsString::from(name));
+    let matches = command().try_get_matches_from(first.chain(arguments.map(two_dashes)));
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return answer(name, &error),
+    };
+    let mut output = Output::new(name, cli.global.json);
+    match context(cli.global, output.clone_settings()) {
+        Ok(mut context) => {
+            let done = dispatch(&mut context, cli.verb);
+            context.output.end(done)
+        }
+        Err(error) => output.end(Err(error)),
+    }
+}
+
+/// The grammar. Every flag may say `=true` or `=false`, as the predecessor's could.
+#[must_use]
+pub fn command() -> Command {
+    adapt(Cli::command())
+}
+
+fn adapt(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue if !arg.is_positional() => arg
+            .action(ArgAction::Set)
+            .value_parser(clap::value_parser!(bool))
+            .value_name("BOOL")
+            .hide_possible_values(true)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .hide_default_value(true),
+        _ => arg,
+    });
+    command.mut_subcommands(adapt)
+}
+
+/// The predecessor took `-name` for `--name`.
+fn two_dashes(argument: OsString) -> OsString {
+    let is_long = argument.to_str().is_some_and(|text| {
+        let letters = text.strip_prefix('-').unwrap_or_default();
+        letters.len() > 1
+            && letters.starts_with(|c: char| c.is_ascii_lowercase())
+            && !letters.starts_with("f=")
+            && !letters.starts_with("p=")
+    });
+    if is_long {
+        let mut long = OsString::from("-");
+        long.push(argument);
+        long
+    } else {
+        argument
+    }
+}
+
+fn context(global: Global, output: Output) -> Result<Context> {
+    let level = if global.debug { "debug" } else { &global.log_level };
+    if global.syslog_service.is_some() {
+        return Err(Error::Usage(
+            "--syslog-service: not supported; log to a file with --log, or let systemd collect \
+             stderr"
+                .into(),
+        ));
+    }
+    let usage = |option: &str, text: String| Error::Usage(format!("{option}: {text}"));
+    ui::log::init(&ui::log::Options {
+        file: global.log,
+        level: level.parse().map_err(|error| usage("--log-level", error))?,
+        format: global.log_format.parse().map_err(|error| usage("--log-format", error))?,
+    })
+    .map_err(|error| usage("--log", format!("{error:#}")))?;
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path)
+            .map_err(|error| Error::Usage(format!("make {} absolute: {error}", path.display())))
+    };
+    Ok(Context {
+        store: Store::new(absolute(global.root)?, absolute(global.state)?),
+        dry_run: global.dry_run,
+        timeout: Duration::from_secs(global.timeout),
+        output,
+    })
+}
+
+fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::AddDevice(args) => device::add(context, &args),
+        Verb::RemoveDevice(args) => device::remove(context, &args),
+        Verb::ListDevice(args) => device::list(context, &args),
+        Verb::UpdateDevice(args) => device::update(context, &args),
+        Verb::Recover(args) => recover::recover(context, &args),
+    }
+}
+
+impl Context {
+    /// The container that was named.
+    pub(crate) fn target(&self, name: &str) -> Result<Target> {
+        Target::find(&self.store, name)
+    }
+
+    /// Locks it for changes, which have from here on a limited time.
+    pub(crate) fn session(&self, target: &Target, config_only: bool) -> Result<Session> {
+        let scope = match (self.dry_run, config_only) {
+            (true, _) => Scope::DryRun,
+            (false, true) => Scope::RecordOnly,
+            (false, false) => Scope::Live,
+        };
+        let session = Session::open(target, scope)?;
+        deadline::start(self.timeout, self.output.name(), &target.name);
+        Ok(session)
+    }
+}
+
+/// Help is an answer; the rest is a wrong command line.
+fn answer(name: &str, error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Output::new(name, false).print(&error.render().to_string());
+            ExitCode::SUCCESS
+        }
+        // Without a command the predecessor shows its help, too.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Output::new(name, false).print(&error.render().to_string());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let json = std::env::args_os().any(|argument| argument == "--json");
+            Output::new(name, json).end(Err(Error::Usage(plain(error))))
+        }
+    }
+}
+
+/// What is wrong, on one line, with the nearest word that would be right.
+fn plain(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let first = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+    let mut plain = first.collect::<Vec<_>>().join(" ");
+    let tips = text.lines().filter_map(|line| line.trim().strip_prefix("tip: "));
+    for tip in tips.filter(|tip| tip.contains("similar")) {
+        plain = format!("{plain}; {tip}");
+    }
+    plain + "; try --help"
+}
+
+#[cfg(test)]
+mod tests;

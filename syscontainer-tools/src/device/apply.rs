@@ -1,0 +1,91 @@
+//! Makes devices usable in a container, and unusable again.
+//!
+//! Rule first, node second: a node must not be seen before it can be opened. The way back is the
+//! mirror. What was there before is not ours to take back.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use container::Running;
+use linux::Undo;
+use linux::cgroup::DeviceRules;
+use linux::device::{DeviceKind, DeviceNode, DeviceNumber};
+use linux::error::Change;
+
+use super::{host, node, rules};
+use crate::error::{Error, Result};
+use crate::record::{DeviceEntry, Record};
+
+/// What the container may use on the way from one record to another.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    before: DeviceRules,
+    after: DeviceRules,
+}
+
+impl Rules {
+    pub(crate) fn of(live: &Running, from: &Record, to: &Record) -> Rc<Self> {
+        let (before, after) = (rules::of(&live.spec, from), rules::of(&live.spec, to));
+        Rc::new(Self { before, after })
+    }
+}
+
+/// Makes `device` usable in the container. Doing it twice is doing it once.
+pub(crate) fn apply<'a>(
+    live: &'a Running,
+    device: &'a DeviceEntry,
+    rules: &Rc<Rules>,
+    force: bool,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    let rule = rules::of_entry(device).ok_or_else(|| not_understood(device))?;
+    let node = host::node(Path::new(&device.path_on_host))?;
+    if node.number != number(device) {
+        return Err(Error::Failed(format!(
+            "{} was device {} and is {}; try again",
+            device.path_on_host,
+            number(device),
+            node.number
+        )));
+    }
+    if live.cgroup.devices().grant(&rule, &rules.after)? == Change::Made {
+        let rules = Rc::clone(rules);
+        undo.push("device rule", move || live.cgroup.devices().withdraw(&rule, &rules.before));
+    }
+    node::make(live, Path::new(&device.path_in_container), node, force, undo)
+}
+
+/// Takes `device` out of the container, but for what it may use by other grants.
+pub(crate) fn revert<'a>(
+    live: &'a Running,
+    device: &'a DeviceEntry,
+    rules: &Rc<Rules>,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    let Some(rule) = rules::of_entry(device) else { return Ok(()) };
+    let node = DeviceNode {
+        kind: if device.kind == "b" { DeviceKind::Block } else { DeviceKind::Char },
+        number: number(device),
+        mode: 0o600,
+        uid: 0,
+        gid: 0,
+    };
+    node::remove(live, Path::new(&device.path_in_container), node, undo)?;
+    if live.cgroup.devices().withdraw(&rule, &rules.after)? == Change::Made {
+        let rules = Rc::clone(rules);
+        undo.push("device rule", move || live.cgroup.devices().grant(&rule, &rules.before));
+    }
+    Ok(())
+}
+
+pub(crate) fn number(device: &DeviceEntry) -> DeviceNumber {
+    DeviceNumber { major: device.major, minor: device.minor }
+}
+
+fn not_understood(device: &DeviceEntry) -> Error {
+    Error::Failed(format!(
+        "the record has a device of type {:?} with permissions {:?}, which is none; drop it: \
+         isulad-tools remove-device CONTAINER {}:{}",
+        device.kind, device.cgroup_permissions, device.path_on_host, device.path_in_container
+    ))
+}

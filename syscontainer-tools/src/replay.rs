@@ -1,0 +1,87 @@
+//! From one record to another: the one way in which a container is changed.
+//!
+//! Adding is the way from the record to a longer one, removing the way back, a start the way from
+//! nothing, and taking back what a killed command left the way from what it had announced. Each
+//! element's own functions can be called twice, and for what is not there.
+
+use container::Running;
+use linux::Undo;
+
+use crate::device::{self, Rules};
+use crate::error::{Error, Result};
+use crate::record::{DeviceEntry, Record};
+
+/// Makes the container, which is as `from` says, what `to` says. What fails is for the caller to
+/// take back.
+///
+/// # Errors
+/// An element cannot be applied or taken out.
+pub fn lead<'a>(
+    live: &'a Running,
+    from: &'a Record,
+    to: &'a Record,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    lead_forcing(live, from, to, false, undo)
+}
+
+/// [`lead`], and with `force` a device node takes the place of a file that is in its way.
+///
+/// # Errors
+/// Those of [`lead`].
+pub fn lead_forcing<'a>(
+    live: &'a Running,
+    from: &'a Record,
+    to: &'a Record,
+    force: bool,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    if to.nics != from.nics || to.routes != from.routes {
+        return Err(Error::Unsupported("links and routes cannot be applied".into()));
+    }
+    if to.binds != from.binds {
+        return Err(Error::Unsupported("paths cannot be applied".into()));
+    }
+
+    // Out: the mirror of in.
+    device::lift(live, from, to, undo)?;
+    let rules = Rules::of(live, from, to);
+    for device in missing(&from.devices, &to.devices).rev() {
+        device::revert(live, device, &rules, undo)?;
+    }
+
+    for device in missing(&to.devices, &from.devices) {
+        device::apply(live, device, &rules, force, undo)
+            .map_err(|error| error.within(format!("device {}", device.path_on_host)))?;
+    }
+    device::set_limits(live, from, to, undo)?;
+    Ok(())
+}
+
+/// The record with the numbers that the host's devices have at this moment.
+///
+/// # Errors
+/// A device is gone, or another one has its name.
+pub fn refresh(record: &Record) -> Result<Record> {
+    let mut fresh = record.clone();
+    let devices = record.devices.iter().map(device::refresh).collect::<Result<Vec<_>>>()?;
+    for kind in device::LimitKind::ALL {
+        for limit in kind.of_mut(&mut fresh) {
+            // By the old numbers: two disks may have changed places.
+            let is_its = |old: &DeviceEntry| (old.major, old.minor) == (limit.major, limit.minor);
+            if let Some(at) = record.devices.iter().position(is_its) {
+                (limit.major, limit.minor) = (devices[at].major, devices[at].minor);
+            }
+        }
+    }
+    fresh.devices = devices;
+    Ok(fresh)
+}
+
+/// What is in `these` and not in `those`.
+fn missing<'a, T: PartialEq>(
+    these: &'a [T],
+    those: &'a [T],
+) -> impl DoubleEndedIterator<Item = &'a T> {
+    these.iter().filter(|one| !those.contains(one))
+}

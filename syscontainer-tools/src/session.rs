@@ -1,0 +1,223 @@
+//! One change after another to one container, under its lock: validated, written down, applied with
+//! its undo, recorded. Every command and every hook goes through here.
+//!
+//! ```text
+//! lock  load  settle what a killed predecessor left
+//!   for each change:  announce   the next generation lies beside the record
+//!                     apply      from the record to it; what fails is taken back
+//!                     commit     it is the record, on disk
+//! unlock
+//! ```
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use container::{OciState, Running, Standing};
+use linux::Undo;
+use linux::signal::{Signal, SignalFd};
+
+use crate::error::{Error, Result};
+use crate::record::{Record, RecordFile};
+use crate::replay;
+use crate::target::{Target, record_dir};
+
+/// How long a container may take to start before a command gives up on it.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a command may touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The container, if it runs, and the record.
+    Live,
+    /// The record alone: `--update-config-only`.
+    RecordOnly,
+    /// Nothing: `--dry-run`.
+    DryRun,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Session {
+    file: RecordFile,
+    live: Option<Box<Running>>,
+    scope: Scope,
+    signals: SignalFd,
+}
+
+impl Session {
+    /// Locks the record of `target`. What runs is held from here on.
+    ///
+    /// # Errors
+    /// Somebody else holds the lock, the record cannot be read, or what runs is not the container.
+    pub fn open(target: &Target, scope: Scope) -> Result<Self> {
+        let deadline = Instant::now() + START_PATIENCE;
+        loop {
+            let file = RecordFile::open(&target.dir)?;
+            let live = match target.standing()? {
+                Standing::Running(live) => Some(live),
+                Standing::Stopped => None,
+                Standing::Starting => {
+                    // Its hook needs the lock, and may have had it already.
+                    drop(file);
+                    if Instant::now() > deadline {
+                        return Err(Error::Busy(format!(
+                            "container {} is starting and does not come to an end with it; \
+                             see isula inspect {}",
+                            target.name, target.name
+                        )));
+                    }
+                    pause();
+                    continue;
+                }
+            };
+            return Self::settle(file, live, scope);
+        }
+    }
+
+    /// Locks the record of a container that waits for us, its hook, to let it start. What was
+    /// applied to an earlier life of it is gone, and so is what was left half done then.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_hook(state: &OciState) -> Result<Self> {
+        let mut file = RecordFile::open(record_dir(state))?;
+        file.settled()?;
+        let live = Some(Box::new(Running::of_hook(state)?));
+        Ok(Self { file, live, scope: Scope::Live, signals: hold_signals_back()? })
+    }
+
+    /// Locks the record of a container that has ended.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_stopped(dir: &Path) -> Result<Self> {
+        let mut file = RecordFile::open(dir)?;
+        file.settled()?;
+        Ok(Self { file, live: None, scope: Scope::RecordOnly, signals: hold_signals_back()? })
+    }
+
+    fn settle(mut file: RecordFile, live: Option<Box<Running>>, scope: Scope) -> Result<Self> {
+        let signals = hold_signals_back()?;
+        if let (Some(live), Some(attempted)) = (&live, file.interrupted()) {
+            let record = file.record();
+            tracing::warn!(container = %live.id, "took back what a killed command left half done");
+            settle(live, attempted, record)
+                .map_err(|error| error.within("take back what a killed command left half done"))?;
+        }
+        file.settled()?;
+        Ok(Self { file, live, scope, signals })
+    }
+
+    /// What is recorded.
+    #[must_use]
+    pub fn record(&self) -> &Record {
+        self.file.record()
+    }
+
+    /// The container, when it runs and may be touched.
+    #[must_use]
+    pub fn live(&self) -> Option<&Running> {
+        match self.scope {
+            Scope::Live => self.live.as_deref(),
+            Scope::RecordOnly | Scope::DryRun => None,
+        }
+    }
+
+    /// Makes the container and its record what `next` says, or leaves both as they are.
+    ///
+    /// # Errors
+    /// It cannot be applied, or not be recorded.
+    pub fn change(&mut self, next: &Record) -> Result<()> {
+        self.change_with(next, replay::lead)
+    }
+
+    /// [`change`](Self::change) by other means than the usual.
+    ///
+    /// # Errors
+    /// Those of `apply`; the record cannot be written.
+    pub fn change_with<F>(&mut self, next: &Record, apply: F) -> Result<()>
+    where
+        F: for<'a> FnOnce(&'a Running, &'a Record, &'a Record, &mut Undo<'a>) -> Result<()>,
+    {
+        if next.same_as(self.file.record()) {
+            return Ok(());
+        }
+        if self.scope == Scope::DryRun {
+            self.file.pretend(next);
+            return Ok(());
+        }
+        let before = self.file.record().clone();
+        self.file.announce(next)?;
+        let live = match self.scope {
+            Scope::Live => self.live.as_deref(),
+            Scope::RecordOnly | Scope::DryRun => None,
+        };
+        let mut undo = Undo::new();
+        let applied = match live {
+            Some(live) => apply(live, &before, next, &mut undo),
+            None => Ok(()),
+        };
+        let done = applied.and_then(|()| not_asked_to_stop(&self.signals));
+        match done.and_then(|()| self.file.commit().map_err(Error::from)) {
+            Ok(()) => {
+                undo.disarm();
+                Ok(())
+            }
+            Err(error) => {
+                let leftovers = undo.run_back();
+                // With leftovers the announcement stays: the next command takes them back.
+                if leftovers.is_empty() {
+                    self.file.withdraw()?;
+                }
+                Err(error.leaving(&leftovers))
+            }
+        }
+    }
+
+    /// Brings the container to what is recorded, from nothing: its start.
+    ///
+    /// # Errors
+    /// An element cannot be applied; the container must not start then.
+    pub fn replay(&mut self) -> Result<()> {
+        let Some(live) = self.live.as_deref() else { return Ok(()) };
+        let refreshed = replay::refresh(self.file.record())?;
+        let nothing = Record::default();
+        let mut undo = Undo::new();
+        let done = replay::lead(live, &nothing, &refreshed, &mut undo);
+        match done.and_then(|()| self.file.replace(&refreshed).map_err(Error::from)) {
+            Ok(()) => {
+                undo.disarm();
+                Ok(())
+            }
+            Err(error) => Err(error.leaving(&undo.run_back())),
+        }
+    }
+}
+
+fn settle(live: &Running, attempted: &Record, record: &Record) -> Result<()> {
+    let mut undo = Undo::new();
+    let settled = replay::lead(live, attempted, record, &mut undo);
+    // Not even a part of it is taken back: it leads to where the record is.
+    undo.disarm();
+    settled
+}
+
+/// Signals are held back while a session is open, so that what was begun is taken back: here is
+/// where they are heard.
+fn not_asked_to_stop(signals: &SignalFd) -> Result<()> {
+    match signals.read()?.first() {
+        Some(info) => Err(Error::Failed(format!("{} came before it was done", info.signal))),
+        None => Ok(()),
+    }
+}
+
+fn hold_signals_back() -> Result<SignalFd> {
+    Ok(SignalFd::new(&[Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM])?)
+}
+
+fn pause() {
+    let _ = rustix::event::poll(
+        &mut [],
+        Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 }),
+    );
+}

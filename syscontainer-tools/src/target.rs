@@ -1,0 +1,46 @@
+//! The container that a command names, and where it stands.
+
+use std::path::{Path, PathBuf};
+
+use container::{Container, OciState, Running, Standing, Store};
+
+use crate::error::Result;
+
+/// One container, found.
+#[derive(Debug)]
+pub struct Target {
+    /// As it was typed.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Where its record is.
+    pub dir: PathBuf,
+    container: Container,
+}
+
+impl Target {
+    /// The container that `name` means: an id, a name, or the beginning of an id.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn find(store: &Store, name: &str) -> Result<Self> {
+        let container = store.find(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            id: container.id.to_string(),
+            dir: container.dir.clone(),
+            container,
+        })
+    }
+
+    /// Where it stands at this moment.
+    pub(crate) fn standing(&self) -> Result<Standing> {
+        Ok(Running::of(&self.container)?)
+    }
+}
+
+/// Where the record of the container is whose hook reads `state`: in its bundle.
+#[must_use]
+pub fn record_dir(state: &OciState) -> &Path {
+    &state.bundle
+}
