@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
             "lxcfs/src/orders.rs",
             "lxcfs/src/toolkit/run.rs", // what --json prints
             "runtime/src/",
+            "syscontainer-tools/src/cli/",
             "syscontainer-tools/src/record.rs",
             "syscontainer-tools/src/record/entry.rs",
         ],
