@@ -31,7 +31,7 @@
 //!
 //! - errors and order: [`error`], [`undo`], [`fault`]
 //! - files: [`mod@file`], [`lock`], [`root`], [`fsids`], [`fd`], [`descriptor`], [`sysctl`]
-//! - processes: [`process`], [`signal`], [`fork`], [`exec`], [`attributes`], [`raw`]
+//! - processes: [`process`], [`signal`], [`fork`], [`exec`], [`attributes`], [`memory`], [`raw`]
 //! - namespaces and mounts: [`ns`], [`pidns`], [`mount`], [`mountinfo`]
 //! - cgroups: [`cgroup`]
 //! - devices: [`device`], [`block`], [`loop_device`]
@@ -52,6 +52,7 @@ pub mod file;
 pub mod fsids;
 pub mod lock;
 pub mod loop_device;
+pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod netlink;

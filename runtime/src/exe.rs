@@ -12,6 +12,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use linux::error::Context as _;
 use linux::mount::{self, Attributes};
@@ -70,11 +71,21 @@ pub(crate) fn require_sealed() -> Result<()> {
     ))
 }
 
-fn run_again() -> Result<linux::Error> {
-    let mount = mount::clone_tree_at(EXE, false)?;
+/// `program` on a read-only mount that nobody else has: what is executed through this descriptor
+/// is sealed from the start.
+///
+/// # Errors
+/// There is no such file, or the mount cannot be made.
+pub fn sealed(program: &Path) -> Result<OwnedFd> {
+    let mount = mount::clone_tree_at(program, false)?;
     let attributes =
         Attributes { propagation: Some(mount::Propagation::Private), ..Attributes::read_only() };
     mount::set_attributes(&mount, &attributes, false)?;
+    Ok(mount)
+}
+
+fn run_again() -> Result<linux::Error> {
+    let mount = sealed(Path::new(EXE))?;
     // What will be asked afterwards, asked before: or the program would run itself for ever.
     let link = format!("/proc/self/fd/{}", mount.as_raw_fd());
     let path = rustix::fs::readlink(&link, Vec::new()).during(|| format!("read {link}"))?;

@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), "bench: not root; run it as root");
-    packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS])?;
+    packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
     step::step("building the tools (release)");
     let binaries = target::release()?;
     let debian = rootfs::get()?;

@@ -13,6 +13,9 @@ pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
 pub(crate) const TESTS: &[&str] = &["busybox-static", "iproute2", "procps"];
 
+/// Whom the benchmarks compare with.
+pub(crate) const PEERS: &[&str] = &["crun", "runc"];
+
 /// To make and run the virtual machine, but for QEMU itself.
 pub(crate) const VM: &[&str] = &["cpio", "e2fsprogs", "kmod", "xz-utils", "zstd"];
 

@@ -26,7 +26,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+};
 use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
 use container::{Container, Store};
 use ui::report::{Many, WithExit};
@@ -85,26 +87,29 @@ struct Global {
     daemon: unsupported::DaemonArgs,
 }
 
+// Deferred: the grammar of one command is made, not that of all. Of a start-up of 2 ms that is the
+// larger half, nearly all of it first touches of fresh memory.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Verb {
-    Attach(attach::AttachArgs),
-    Create(Box<create::CreateArgs>),
-    Exec(exec::ExecArgs),
-    Info(info::InfoArgs),
-    Inspect(inspect::InspectArgs),
-    Kill(kill::KillArgs),
-    Logs(logs::LogsArgs),
-    Pause(pause::PauseArgs),
-    Ps(ps::PsArgs),
-    Rename(rename::RenameArgs),
-    Restart(restart::RestartArgs),
-    Rm(rm::RmArgs),
-    Run(Box<run::RunArgs>),
-    Start(start::StartArgs),
-    Stop(stop::StopArgs),
-    Unpause(pause::UnpauseArgs),
-    Version(version::VersionArgs),
-    Wait(wait::WaitArgs),
+    Attach(Adapted<attach::AttachArgs>),
+    Create(Adapted<Box<create::CreateArgs>>),
+    Exec(Adapted<exec::ExecArgs>),
+    Info(Adapted<info::InfoArgs>),
+    Inspect(Adapted<inspect::InspectArgs>),
+    Kill(Adapted<kill::KillArgs>),
+    Logs(Adapted<logs::LogsArgs>),
+    Pause(Adapted<pause::PauseArgs>),
+    Ps(Adapted<ps::PsArgs>),
+    Rename(Adapted<rename::RenameArgs>),
+    Restart(Adapted<restart::RestartArgs>),
+    Rm(Adapted<rm::RmArgs>),
+    Run(Adapted<Box<run::RunArgs>>),
+    Start(Adapted<start::StartArgs>),
+    Stop(Adapted<stop::StopArgs>),
+    Unpause(Adapted<pause::UnpauseArgs>),
+    Version(Adapted<version::VersionArgs>),
+    Wait(Adapted<wait::WaitArgs>),
     #[command(flatten)]
     Unsupported(unsupported::UnsupportedVerb),
 }
@@ -117,13 +122,21 @@ pub(crate) struct Session {
 
 /// The program.
 pub fn main() -> Report {
-    run(std::env::args_os())
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // A process that enters a container has to be sealed, which is one more start of this program:
+    // before it has read the command line, not after. Nobody is hurt by one seal too many.
+    if arguments.iter().any(|word| word == "exec") {
+        runtime::exe::seal("isula").context("exec").exit(Exit::NOT_STARTED)?;
+    }
+    run(arguments)
 }
 
 /// The program with these arguments, the first of them its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Report {
-    let matches = match command().try_get_matches_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match grammar().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => return help(&arguments),
         Err(error) => return answer(&error),
     };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| anyhow!(plain(&error)))?;
@@ -132,12 +145,43 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Report {
 
 /// The grammar, with the two habits of the predecessor: every flag may say `=true` or `=false`,
 /// and the word after an option that takes one is its value, whatever it begins with.
-pub fn command() -> Command {
+fn grammar() -> Command {
     adapt(Cli::command())
 }
 
+/// The whole of it, with every command's part made.
+pub fn command() -> Command {
+    let mut whole = grammar();
+    whole.build();
+    whole
+}
+
+/// Arguments with those habits.
+#[derive(Debug)]
+struct Adapted<T>(T);
+
+impl<T: Args> Args for Adapted<T> {
+    fn augment_args(command: Command) -> Command {
+        adapt(T::augment_args(command))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        adapt(T::augment_args_for_update(command))
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Adapted<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 pub(crate) fn adapt(command: Command) -> Command {
-    let command = command.mut_args(|arg| {
+    command.mut_args(|arg| {
         if arg.is_positional() {
             return arg;
         }
@@ -155,8 +199,7 @@ pub(crate) fn adapt(command: Command) -> Command {
             ArgAction::Set | ArgAction::Append => arg.allow_hyphen_values(true),
             _ => arg,
         }
-    });
-    command.mut_subcommands(adapt)
+    })
 }
 
 fn dispatch(cli: Cli) -> Report {
@@ -186,24 +229,24 @@ fn execute(global: Global, verb: Verb) -> Report {
         },
     };
     match verb {
-        Verb::Attach(args) => attach::attach(&session, &args),
-        Verb::Create(args) => create::create(&session, &args),
-        Verb::Exec(args) => exec::exec(&session, &args),
-        Verb::Info(args) => info::info(&session, &args),
-        Verb::Inspect(args) => inspect::inspect(&session, &args),
-        Verb::Kill(args) => kill::kill(&session, &args),
-        Verb::Logs(args) => logs::logs(&session, &args),
-        Verb::Pause(args) => pause::pause(&session, &args),
-        Verb::Ps(args) => ps::ps(&session, &args),
-        Verb::Rename(args) => rename::rename(&session, &args),
-        Verb::Restart(args) => restart::restart(&session, &args),
-        Verb::Rm(args) => rm::rm(&session, &args),
-        Verb::Run(args) => run::run(&session, &args),
-        Verb::Start(args) => start::start(&session, &args),
-        Verb::Stop(args) => stop::stop(&session, &args),
-        Verb::Unpause(args) => pause::unpause(&session, &args),
-        Verb::Version(args) => version::version(&args),
-        Verb::Wait(args) => wait::wait(&session, &args),
+        Verb::Attach(Adapted(args)) => attach::attach(&session, &args),
+        Verb::Create(Adapted(args)) => create::create(&session, &args),
+        Verb::Exec(Adapted(args)) => exec::exec(&session, &args),
+        Verb::Info(Adapted(args)) => info::info(&session, &args),
+        Verb::Inspect(Adapted(args)) => inspect::inspect(&session, &args),
+        Verb::Kill(Adapted(args)) => kill::kill(&session, &args),
+        Verb::Logs(Adapted(args)) => logs::logs(&session, &args),
+        Verb::Pause(Adapted(args)) => pause::pause(&session, &args),
+        Verb::Ps(Adapted(args)) => ps::ps(&session, &args),
+        Verb::Rename(Adapted(args)) => rename::rename(&session, &args),
+        Verb::Restart(Adapted(args)) => restart::restart(&session, &args),
+        Verb::Rm(Adapted(args)) => rm::rm(&session, &args),
+        Verb::Run(Adapted(args)) => run::run(&session, &args),
+        Verb::Start(Adapted(args)) => start::start(&session, &args),
+        Verb::Stop(Adapted(args)) => stop::stop(&session, &args),
+        Verb::Unpause(Adapted(args)) => pause::unpause(&session, &args),
+        Verb::Version(Adapted(args)) => version::version(&args),
+        Verb::Wait(Adapted(args)) => wait::wait(&session, &args),
         Verb::Unsupported(verb) => verb.refuse(),
     }
 }
@@ -243,6 +286,12 @@ fn exit_code(error: anyhow::Error, verb: &str) -> anyhow::Error {
         None => Exit::FAILED,
     };
     Err::<(), _>(error).exit(exit).expect_err("it is an error")
+}
+
+/// Help lists the commands with what each does, which is part of their grammars.
+fn help(arguments: &[OsString]) -> Report {
+    let error = command().try_get_matches_from(arguments).expect_err("help was asked for");
+    answer(&error)
 }
 
 /// Help is an answer; the rest is a wrong command line.

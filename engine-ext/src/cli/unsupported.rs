@@ -52,6 +52,7 @@ pub(crate) struct Anything {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
     Cp(Anything),

@@ -4,7 +4,8 @@
 //! `state.json` says how.
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -60,7 +61,10 @@ pub fn program() -> Result<PathBuf> {
 /// Starts the shim and, through it, the container. A refusal is a [`LaunchError`] in the chain.
 pub fn launch(launch: Launch<'_>) -> Result<Started> {
     let program = launch.program;
-    let mut shim = Command::new(program)
+    // Sealed from its first instruction, it need not execute itself once more.
+    let sealed = runtime::exe::sealed(program)?;
+    let mut shim = Command::new(format!("/proc/self/fd/{}", sealed.as_raw_fd()))
+        .arg0(program)
         .arg("--root")
         .arg(launch.root)
         .arg("--state")

@@ -6,6 +6,7 @@
 //! `fd`, `process`: descriptors by number, and the end of a forked process without ceremony.
 //! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
 //! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
+//! `memory`: madvise(2) of the program's own text.
 //! `socket`: SO_PEERCRED, whose pid may be 0 where rustix's type must not be.
 //! `thread`: unshare(2), which rustix marks unsafe for the one flag that we do not pass.
 #![allow(unsafe_code, reason = "the only place where it is")]
@@ -17,6 +18,7 @@ pub(crate) mod descriptor;
 pub(crate) mod fd;
 pub mod ioctl;
 pub mod keyctl;
+pub(crate) mod memory;
 pub(crate) mod mount_setattr;
 pub(crate) mod process;
 pub mod seccomp;

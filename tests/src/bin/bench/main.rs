@@ -73,6 +73,7 @@ fn bench(plan: &Plan) -> Result<()> {
     let mut results = Results::default();
     repeat(&lanes, Work::Trivial, plan.rounds, &mut results)?;
     repeat(&lanes, Work::Burst, plan.rounds.div_ceil(5), &mut results)?;
+    repeat(&lanes, Work::Memory, plan.rounds.div_ceil(5), &mut results)?;
     repeat(&lanes, Work::Boot, plan.boots, &mut results)?;
     results.write(&plan.directory, &plan.command)?;
     say(&format!("written: {}", plan.directory.display()));

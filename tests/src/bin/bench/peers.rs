@@ -1,6 +1,6 @@
 //! Those who are compared: our engine and OCI runtimes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tests::{Call, World, leaks, processes};
@@ -21,8 +21,9 @@ pub(crate) trait Peer: Send {
     /// Asks systemd to shut down; `true`: the call itself waits until all is gone.
     fn stop(&self, world: &World, id: &str) -> (Call, bool);
     fn remove(&self, world: &World, id: &str) -> Call;
-    /// KiB of its supervisor (PSS, private) and its threads, if it has one.
-    fn supervisor(&self, _: &World) -> Result<Option<[f64; 3]>> {
+    /// KiB of a supervisor (PSS, private) and its threads, if it has one: the mean over a quiet
+    /// container in each of `rootfs`.
+    fn supervisors(&self, _: &World, _rootfs: &[PathBuf]) -> Result<Option<[f64; 3]>> {
         Ok(None)
     }
 }
@@ -127,19 +128,36 @@ impl Peer for Isula {
         world.isula(["rm", "-f", id])
     }
 
-    fn supervisor(&self, world: &World) -> Result<Option<[f64; 3]>> {
+    fn supervisors(&self, world: &World, rootfs: &[PathBuf]) -> Result<Option<[f64; 3]>> {
+        let ids: Vec<String> = (0..rootfs.len()).map(|number| format!("held{number}")).collect();
+        for (id, rootfs) in ids.iter().zip(rootfs) {
+            world.isula_with("run", &["-d", "--name", id], rootfs, &["sleep", "1000"]).ok()?;
+        }
         let found = processes::of(world.name());
         let is_shim = |process: &&processes::Process| process.argv[0].ends_with("isula-shim");
         let shims: Vec<_> = found.iter().filter(is_shim).collect();
-        ensure!(shims.len() == 1, "one shim, not {}", shims.len());
-        let pid = shims[0].pid;
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-        let field = |name: &str| {
-            let line = rollup.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0)
-        };
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
-        let private = field("Private_Clean:") + field("Private_Dirty:");
-        Ok(Some([field("Pss:"), private, f64::from(u32::try_from(threads)?)]))
+        ensure!(shims.len() == ids.len(), "{} shims, not {}", ids.len(), shims.len());
+        let mut sum = [0.0; 3];
+        for shim in &shims {
+            for (sum, one) in sum.iter_mut().zip(memory(shim.pid)?) {
+                *sum += one / f64::from(u32::try_from(shims.len())?);
+            }
+        }
+        for id in &ids {
+            world.isula(["rm", "-f", id]).ok()?;
+        }
+        Ok(Some(sum))
     }
+}
+
+/// KiB (PSS, private) and threads of a process.
+fn memory(pid: u32) -> Result<[f64; 3]> {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task"))?.count();
+    let private = field("Private_Clean:") + field("Private_Dirty:");
+    Ok([field("Pss:"), private, f64::from(u32::try_from(threads)?)])
 }

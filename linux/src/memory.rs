@@ -1,0 +1,73 @@
+//! The memory of the calling program itself.
+
+use std::ops::Range;
+
+use crate::{Context as _, Result, file};
+
+const MAPS: &str = "/proc/self/maps";
+
+/// Gives back the pages of the program's own code and constants, which the page cache keeps: those
+/// that are still used come back at their next use, a fault each; those that only the start needed
+/// do not. For a process that has a long, quiet life before it.
+///
+/// # Errors
+/// /proc is not there, or madvise(2) fails.
+pub fn forget_startup() -> Result<()> {
+    let maps = file::read_to_string(MAPS)?;
+    for range in text(&maps) {
+        let shown = format!("give back the pages {:x}-{:x}", range.start, range.end);
+        crate::raw::memory::forget_clean(range).during(|| shown)?;
+    }
+    Ok(())
+}
+
+/// The program's segments that nobody has ever written to: those of a file, up to the last
+/// executable one. What follows that may be read-only too, but was written by the loader before
+/// (relocations).
+fn text(maps: &str) -> Vec<Range<usize>> {
+    // A line: FROM-TO PERMISSIONS OFFSET DEVICE INODE PATH (proc_pid_maps(5)).
+    let mut found = Vec::new();
+    let mut whole = Vec::new();
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(permissions)) = (fields.next(), fields.next()) else { break };
+        let is_of_file = fields.nth(2).is_some_and(|inode| inode != "0");
+        let bounds = range.split_once('-').and_then(|(from, to)| {
+            let parse = |text| usize::from_str_radix(text, 16).ok();
+            Some(parse(from)?..parse(to)?)
+        });
+        let Some(bounds) = bounds else { break };
+        if !is_of_file || permissions.contains('w') {
+            break;
+        }
+        found.push(bounds);
+        if permissions.contains('x') {
+            whole.append(&mut found);
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn text_ends_before_what_the_loader_wrote() {
+        let maps = "\
+00200000-002fa000 r--p 00000000 fe:00 77 /isula-shim
+002fa000-00697000 r-xp 000f9000 fe:00 77 /isula-shim
+00698000-006e5000 r--p 00496000 fe:00 77 /isula-shim
+006e5000-006e8000 rw-p 004e2000 fe:00 77 /isula-shim
+19449000-1946b000 rw-p 00000000 00:00 0  [heap]
+7f7aac85e000-7f7aac861000 r-xp 00000000 fe:00 78 /other
+";
+        assert_eq!(super::text(maps), [0x20_0000..0x2f_a000, 0x2f_a000..0x69_7000]);
+        assert_eq!(super::text(""), []);
+        assert_eq!(super::text("7ff0-7ff1 r-xp 0 00:00 0 [vdso]\n"), []);
+    }
+
+    #[test]
+    fn the_program_goes_on() {
+        super::forget_startup().unwrap();
+        assert_eq!([1, 2, 3].iter().sum::<i32>(), 6);
+    }
+}
