@@ -165,6 +165,12 @@ impl UserNamespace {
     pub fn host_ids(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
         self.uids.to_host(uid).zip(self.gids.to_host(gid))
     }
+
+    /// Whether this pair of the host's stands for one of the container's.
+    #[must_use]
+    pub fn covers(&self, uid: u32, gid: u32) -> bool {
+        self.uids.covers(uid) && self.gids.covers(gid)
+    }
 }
 
 impl IdMap {
@@ -177,6 +183,12 @@ impl IdMap {
             Some((next()?, next()?, next()?))
         };
         Self(text.lines().filter_map(line).collect())
+    }
+
+    /// Whether the host's `id` is that of somebody inside.
+    #[must_use]
+    pub fn covers(&self, id: u32) -> bool {
+        self.0.iter().any(|&(_, host, size)| id.checked_sub(host).is_some_and(|n| n < size))
     }
 
     /// The host's id of the container's `id`.

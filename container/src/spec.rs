@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::file;
@@ -16,12 +16,16 @@ use crate::layout::bundle;
 #[serde(default)]
 pub struct Spec {
     /// Where the tree is.
+    #[serde(deserialize_with = "null_is_none")]
     pub root: RootPath,
     /// The program.
+    #[serde(deserialize_with = "null_is_none")]
     pub process: Process,
     /// What is Linux's.
+    #[serde(deserialize_with = "null_is_none")]
     pub linux: Linux,
     /// Programs that are run at turns of its life.
+    #[serde(deserialize_with = "null_is_none")]
     pub hooks: Hooks,
 }
 
@@ -38,6 +42,7 @@ pub struct RootPath {
 #[serde(default)]
 pub struct Process {
     /// `KEY=VALUE`.
+    #[serde(deserialize_with = "null_is_none")]
     pub env: Vec<String>,
 }
 
@@ -48,6 +53,7 @@ pub struct Linux {
     /// Path in each hierarchy, or `slice:prefix:name`.
     pub cgroups_path: Option<String>,
     /// Limits.
+    #[serde(deserialize_with = "null_is_none")]
     pub resources: Resources,
     /// The security label of its mounts.
     pub mount_label: Option<String>,
@@ -83,8 +89,10 @@ pub struct DeviceAccess {
 #[serde(default, rename_all = "camelCase")]
 pub struct Hooks {
     /// Before the program starts.
+    #[serde(deserialize_with = "null_is_none")]
     pub prestart: Vec<Hook>,
     /// The newer word for it.
+    #[serde(deserialize_with = "null_is_none")]
     pub create_runtime: Vec<Hook>,
 }
 
@@ -94,6 +102,15 @@ pub struct Hooks {
 pub struct Hook {
     /// Where it is.
     pub path: PathBuf,
+}
+
+/// Some engines write `null` for what is not there.
+fn null_is_none<'de, D, T>(deserializer: D) -> std::result::Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 impl Spec {
@@ -114,7 +131,7 @@ mod tests {
         let text = r#"{"ociVersion":"9","root":{"path":"rootfs","x":1},"process":{"env":["A=b"]},
             "linux":{"cgroupsPath":"/isulad/x","resources":{"devices":[{"allow":false,"access":"rwm"},
             {"allow":true,"type":"c","major":1,"minor":-1}]},"future":{}},
-            "hooks":{"createRuntime":[{"path":"/h"}]}}"#;
+            "hooks":{"prestart":null,"createRuntime":[{"path":"/h"}]}}"#;
         let spec: Spec = serde_json::from_str(text).unwrap();
         assert_eq!(spec.root.path, Path::new("rootfs"));
         let devices = spec.linux.resources.devices.unwrap();

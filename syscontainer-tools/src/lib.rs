@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod device;
 mod error;
+mod inside;
 pub mod nic;
 pub mod path;
 pub mod record;

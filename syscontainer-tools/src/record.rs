@@ -10,7 +10,9 @@ mod store;
 
 use serde::{Deserialize, Serialize};
 
-pub use entry::{BindEntry, DeviceEntry, DeviceIdentity, LimitEntry, NicEntry, RouteEntry};
+pub use entry::{
+    BindEntry, BindSource, DeviceEntry, DeviceIdentity, LimitEntry, NicEntry, RouteEntry,
+};
 pub use store::{RecordError, RecordFile};
 
 /// The version that this code writes. The predecessor's files carry none.
@@ -26,6 +28,9 @@ pub struct Record {
     pub(crate) generation: u64,
     #[serde(rename = "bindToAdd", skip_serializing_if = "Vec::is_empty")]
     pub binds: Vec<BindEntry>,
+    /// For each of them, unless it was added to a stopped container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bind_sources: Vec<BindSource>,
     #[serde(rename = "deviceToAdd", skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceEntry>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

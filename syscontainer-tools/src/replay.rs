@@ -9,7 +9,8 @@ use linux::Undo;
 
 use crate::device::{self, Rules};
 use crate::error::{Error, Result};
-use crate::record::{DeviceEntry, Record};
+use crate::path;
+use crate::record::{BindEntry, BindSource, DeviceEntry, Record};
 
 /// Makes the container, which is as `from` says, what `to` says. What fails is for the caller to
 /// take back.
@@ -39,11 +40,11 @@ pub fn lead_forcing<'a>(
     if to.nics != from.nics || to.routes != from.routes {
         return Err(Error::Unsupported("links and routes cannot be applied".into()));
     }
-    if to.binds != from.binds {
-        return Err(Error::Unsupported("paths cannot be applied".into()));
-    }
 
     // Out: the mirror of in.
+    for bind in missing(&from.binds, &to.binds).rev() {
+        path::revert(live, bind, source_of(bind, from), undo)?;
+    }
     device::lift(live, from, to, undo)?;
     let rules = Rules::of(live, from, to);
     for device in missing(&from.devices, &to.devices).rev() {
@@ -55,6 +56,10 @@ pub fn lead_forcing<'a>(
             .map_err(|error| error.within(format!("device {}", device.path_on_host)))?;
     }
     device::set_limits(live, from, to, undo)?;
+    for bind in missing(&to.binds, &from.binds) {
+        path::apply(live, bind, source_of(bind, to), undo)
+            .map_err(|error| error.within(format!("path {}", bind.0)))?;
+    }
     Ok(())
 }
 
@@ -75,7 +80,15 @@ pub fn refresh(record: &Record) -> Result<Record> {
         }
     }
     fresh.devices = devices;
+    fresh.bind_sources =
+        record.binds.iter().map(|bind| path::look(&path::parsed(bind)?)).collect::<Result<_>>()?;
     Ok(fresh)
+}
+
+fn source_of<'a>(bind: &BindEntry, record: &'a Record) -> Option<&'a BindSource> {
+    let mapping = path::parsed(bind).ok()?;
+    let inside = mapping.container_path.to_string_lossy();
+    record.bind_sources.iter().find(|source| source.path == inside)
 }
 
 /// What is in `these` and not in `those`.

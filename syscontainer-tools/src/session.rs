@@ -19,7 +19,7 @@ use linux::signal::{Signal, SignalFd};
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordFile};
 use crate::replay;
-use crate::target::{Target, record_dir};
+use crate::target::Target;
 
 /// How long a container may take to start before a command gives up on it.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -79,8 +79,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn of_hook(state: &OciState) -> Result<Self> {
-        let mut file = RecordFile::open(record_dir(state))?;
+    pub fn of_hook(state: &OciState, dir: &Path) -> Result<Self> {
+        let mut file = RecordFile::open(dir)?;
         file.settled()?;
         let live = Some(Box::new(Running::of_hook(state)?));
         Ok(Self { file, live, scope: Scope::Live, signals: hold_signals_back()? })
@@ -121,6 +121,12 @@ impl Session {
             Scope::Live => self.live.as_deref(),
             Scope::RecordOnly | Scope::DryRun => None,
         }
+    }
+
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.scope == Scope::DryRun
     }
 
     /// Makes the container and its record what `next` says, or leaves both as they are.

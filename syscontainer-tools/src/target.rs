@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use container::layout::bundle;
 use container::{Container, OciState, Running, Standing, Store};
 
 use crate::error::Result;
@@ -39,8 +40,14 @@ impl Target {
     }
 }
 
-/// Where the record of the container is whose hook reads `state`: in its bundle.
+/// Where records of containers are that are not isula's.
+pub const RECORDS: &str = "/var/lib/syscontainer";
+
+/// Where the record of the container is whose hook reads `state`: in its bundle if it is isula's,
+/// else below `records` by its id. `None`: nothing was ever recorded.
 #[must_use]
-pub fn record_dir(state: &OciState) -> &Path {
-    &state.bundle
+pub fn record_dir(state: &OciState, records: &Path) -> Option<PathBuf> {
+    let is_ours = state.bundle.join(bundle::CONFIG).exists();
+    let dir = if is_ours { state.bundle.clone() } else { records.join(&state.id) };
+    dir.is_dir().then_some(dir)
 }

@@ -10,6 +10,8 @@ mod crash;
 mod errors;
 mod exec;
 mod hotplug_device;
+mod hotplug_path;
+mod hotplug_replay;
 mod limits;
 mod logs;
 mod names;
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         errors::stories(),
         exec::stories(),
         hotplug_device::stories(),
+        hotplug_path::stories(),
+        hotplug_replay::stories(),
         limits::stories(),
         logs::stories(),
         names::stories(),

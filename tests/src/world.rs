@@ -145,6 +145,26 @@ impl World {
             .args(args)
     }
 
+    /// A hook spec with our hooks in it, where only root can write.
+    pub fn hook_spec(&self) -> Result<PathBuf> {
+        let dir = self.new_directory("hooks")?;
+        let program = dir.join("syscontainer-hooks");
+        // The build's own directory need not be closed to others, and the spec insists.
+        fs::copy(self.binaries.join("syscontainer-hooks"), &program).context("copy the hook")?;
+        let entry = |turn: &str| {
+            serde_json::json!([{ "path": program, "timeout": 30,
+                "args": ["syscontainer-hooks", "--state", turn] }])
+        };
+        let document = serde_json::json!({
+            "prestart": entry("prestart"),
+            "poststart": entry("poststart"),
+            "poststop": entry("poststop"),
+        });
+        let path = dir.join("hookspec.json");
+        fs::write(&path, document.to_string())?;
+        Ok(path)
+    }
+
     /// Waits for a fact; what the world looks like is part of the failure.
     pub fn until<T>(
         &self,

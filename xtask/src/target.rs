@@ -21,7 +21,7 @@ pub(crate) fn directory() -> Result<PathBuf> {
 pub(crate) fn release() -> Result<PathBuf> {
     let mut cargo = step::cargo();
     cargo.args(["build", "--release", "--package", "engine-ext", "--package", "runtime"]);
-    cargo.args(["--package", "syscontainer-tools"]);
+    cargo.args(["--package", "syscontainer-tools", "--package", "hooks"]);
     step::run(cargo.args(["--package", "tests", "--bins"]))?;
     Ok(directory()?.join("release"))
 }
@@ -34,6 +34,8 @@ pub(crate) fn tests() -> Result<(PathBuf, PathBuf)> {
         "runtime",
         "--package",
         "syscontainer-tools",
+        "--package",
+        "hooks",
         "--bins",
     ]))?;
     let mut cargo = step::cargo();

@@ -10,6 +10,7 @@ fn ids_are_mapped_line_by_line() {
     assert_eq!(map.to_host(0), Some(100_000));
     assert_eq!(map.to_host(9), Some(100_009));
     assert_eq!(map.to_host(10), None);
+    assert!(map.covers(100_009) && !map.covers(100_010) && !map.covers(0));
     assert_eq!(map.to_host(24), Some(200_004));
     assert_eq!(IdMap::default().to_host(0), None);
 }

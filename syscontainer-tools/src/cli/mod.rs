@@ -3,6 +3,7 @@
 mod deadline;
 mod device;
 mod output;
+mod path;
 mod recover;
 
 use std::ffi::OsString;
@@ -75,6 +76,9 @@ enum Verb {
     RemoveDevice(device::RemoveDeviceArgs),
     ListDevice(device::ListDeviceArgs),
     UpdateDevice(device::UpdateDeviceArgs),
+    AddPath(path::AddPathArgs),
+    RemovePath(path::RemovePathArgs),
+    ListPath(path::ListPathArgs),
     Recover(recover::RecoverArgs),
 }
 
@@ -190,6 +194,9 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
         Verb::RemoveDevice(args) => device::remove(context, &args),
         Verb::ListDevice(args) => device::list(context, &args),
         Verb::UpdateDevice(args) => device::update(context, &args),
+        Verb::AddPath(args) => path::add(context, &args),
+        Verb::RemovePath(args) => path::remove(context, &args),
+        Verb::ListPath(args) => path::list(context, &args),
         Verb::Recover(args) => recover::recover(context, &args),
     }
 }

@@ -11,16 +11,13 @@ use std::path::{Path, PathBuf};
 use container::Running;
 use linux::device::{DeviceKind, DeviceNode};
 use linux::error::Context as _;
-use linux::fsids::FsIds;
 use linux::mount::{self, Attributes, Flags};
 use linux::root::Root;
 use linux::{Errno, Undo, ns};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, StatVfsMountFlags, StatxAttributes,
-    StatxFlags, Uid,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, StatVfsMountFlags, Uid};
 
 use crate::error::{Error, Result};
+use crate::inside::{as_its_root, detach, is_of_the_kernel, mount_of};
 
 /// The node's name while something else is taken out of its way.
 const ASIDE: &str = ".isulad-tools-aside-";
@@ -144,8 +141,7 @@ impl Place {
 
     /// Links lead anywhere in the tree; nodes are not for the kernel's own filesystems.
     fn checked(parent: OwnedFd, name: &OsStr, path: &Path) -> Result<Self> {
-        use linux_magic::{CGROUP, CGROUP2, PROC, SYSFS};
-        if [PROC, SYSFS, CGROUP, CGROUP2].contains(&mount::fstype(&parent)?) {
+        if is_of_the_kernel(&parent)? {
             return Err(Error::Conflict(format!(
                 "{} leads into a filesystem of the kernel; name another path",
                 path.display()
@@ -184,7 +180,7 @@ impl Place {
         Ok(match kind {
             FileType::Directory => Found::Directory,
             FileType::Symlink => Found::Link,
-            _ if is_mount_root(&found)? => Found::Mount,
+            _ if mount_of(&found)?.is_root => Found::Mount,
             FileType::RegularFile => Found::Other("regular file"),
             FileType::Fifo => Found::Other("fifo"),
             FileType::Socket => Found::Other("socket"),
@@ -201,7 +197,7 @@ impl Place {
     /// Renames what is there; it is removed once the node is recorded, and comes back otherwise.
     fn set_aside<'a>(&self, undo: &mut Undo<'a>) -> Result<()> {
         let found = self.open_name().during(|| self.act("find"))?;
-        if is_mount_root(&found)? {
+        if mount_of(&found)?.is_root {
             return Err(Error::Conflict(format!(
                 "{} is a mount point in the container; name another path",
                 self.path.display()
@@ -280,7 +276,7 @@ impl Place {
 
     fn remove(&self, live: &Running) -> Result<()> {
         let found = self.open_name().during(|| self.act("find"))?;
-        if is_mount_root(&found)? {
+        if mount_of(&found)?.is_root {
             detach(live, &found)?;
         }
         drop(found);
@@ -327,30 +323,9 @@ fn staged(node: DeviceNode, owner: (u32, u32)) -> linux::Result<OwnedFd> {
     }
 }
 
-fn detach(live: &Running, mount: &OwnedFd) -> linux::Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let descriptors =
-        rustix::fs::open("/proc/self/fd", flags, Mode::empty()).during(|| "open /proc/self/fd")?;
-    ns::in_mount_ns(&live.mounts, || mount::detach_exactly(&descriptors, mount))
-}
-
-/// Runs `act` with the file ids of the container's root: what it makes is that root's, also where
-/// the host's root has no id.
-pub(crate) fn as_its_root<T>(live: &Running, act: impl FnOnce() -> linux::Result<T>) -> Result<T> {
-    let (uid, gid) = live.root_ids()?;
-    let _ids = if live.user.is_some() { Some(FsIds::assume(uid, gid)?) } else { None };
-    Ok(act()?)
-}
-
 fn give(file: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::fs::chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-}
-
-pub(crate) fn is_mount_root(file: &OwnedFd) -> Result<bool> {
-    let stat = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::TYPE)
-        .during(|| "ask whether a file is a mount point")?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn same(found: &DeviceNode, node: &DeviceNode) -> bool {
@@ -365,12 +340,4 @@ fn split(path: &Path) -> Result<(&Path, &OsStr)> {
     path.parent().zip(path.file_name()).ok_or_else(|| {
         Error::Usage(format!("{} cannot be a device; name a path below it", path.display()))
     })
-}
-
-/// `linux/magic.h`.
-mod linux_magic {
-    pub(super) const PROC: u64 = 0x9fa0;
-    pub(super) const SYSFS: u64 = 0x6265_6572;
-    pub(super) const CGROUP: u64 = 0x0027_e0eb;
-    pub(super) const CGROUP2: u64 = 0x6367_7270;
 }

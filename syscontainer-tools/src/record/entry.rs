@@ -8,6 +8,18 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct BindEntry(pub String);
 
+/// What a path led to when it was added: the mount inside is known by it, whatever became of the
+/// path since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindSource {
+    /// The path inside.
+    pub path: String,
+    /// The file system of the source, as stat(2) says it.
+    pub dev: u64,
+    /// The source in it.
+    pub ino: u64,
+}
+
 /// A device node and its rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

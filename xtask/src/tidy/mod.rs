@@ -26,7 +26,11 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// The command lines of the tools, each with the section of its manual pages.
 pub(crate) fn commands() -> Vec<(&'static str, clap::Command)> {
-    vec![("1", engine_ext::cli::command()), ("8", syscontainer_tools::cli::command())]
+    vec![
+        ("1", engine_ext::cli::command()),
+        ("8", syscontainer_tools::cli::command()),
+        ("8", hooks::cli::command()),
+    ]
 }
 
 /// Everything that is not as it should be, one line each.

@@ -1,0 +1,26 @@
+//! Before the start and after the end.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use container::{OciState, Spec};
+use syscontainer_tools::session::Session;
+use syscontainer_tools::target::record_dir;
+
+use crate::modules;
+
+/// Modules first: a device may need one. Then everything that is recorded, or nothing of it.
+pub(crate) fn prestart(state: &OciState, records: &Path, modules_allow: &Path) -> Result<()> {
+    let spec = Spec::read(&state.bundle)?;
+    modules::load(&spec, modules_allow)?;
+    let Some(dir) = record_dir(state, records) else { return Ok(()) };
+    let mut session = Session::of_hook(state, &dir)?;
+    session.replay().context("add what was recorded")
+}
+
+/// What was half done to the life that ended is no matter any more.
+pub(crate) fn poststop(state: &OciState, records: &Path) -> Result<()> {
+    let Some(dir) = record_dir(state, records) else { return Ok(()) };
+    drop(Session::of_stopped(&dir)?);
+    Ok(())
+}
