@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tests::need::{BUSYBOX, DEBIAN, ROOT, USER_NS};
-use tests::{Container, Output, Story, World, story};
+use tests::{Container, Disk, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
@@ -33,34 +33,6 @@ fn listed(world: &World, container: &Container<'_>) -> Result<Vec<Value>> {
 
 fn sh(container: &Container<'_>, script: &str) -> Result<Output> {
     container.exec(["sh", "-c", script]).output()
-}
-
-/// A disk of 16 MiB that lives as long as the world's mounts; the story frees it.
-pub(crate) struct Disk<'w> {
-    world: &'w World,
-    pub(crate) path: String,
-}
-
-impl<'w> Disk<'w> {
-    pub(crate) fn new(world: &'w World) -> Result<Self> {
-        let image = world.new_directory("disk")?.join("image");
-        std::fs::File::create(&image)?.set_len(16 << 20)?;
-        let output =
-            world.tool("losetup").args(["--find", "--show", "--partscan"]).arg(&image).ok()?;
-        Ok(Self { world, path: output.line().to_owned() })
-    }
-
-    fn number(&self) -> Result<String> {
-        let output = self.world.tool("lsblk").args(["-dno", "MAJ:MIN", &self.path]).ok()?;
-        Ok(output.line().trim().to_owned())
-    }
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        // What this leaves, the look around at the end reports.
-        let _ = self.world.tool("losetup").args(["--detach", &self.path]).output();
-    }
 }
 
 fn character(world: &World) -> Result<()> {

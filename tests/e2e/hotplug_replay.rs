@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::need::{BUSYBOX, DEBIAN, ROOT, USER_NS};
-use tests::{Container, Output, Story, World, story};
-
-use crate::hotplug_device::Disk;
+use tests::{Container, Disk, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![

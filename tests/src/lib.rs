@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod disk;
 pub mod leaks;
 pub mod need;
 pub mod processes;
@@ -20,6 +21,7 @@ pub mod warden;
 pub mod world;
 
 pub use command::{Call, Output};
+pub use disk::Disk;
 pub use need::Need;
 pub use pty::Terminal;
 pub use runner::{Story, story};

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
-use tests::{Container, World};
+use tests::{Container, Disk, World};
 
 fn main() -> ExitCode {
     tests::warden::guard(|| {
@@ -38,10 +38,23 @@ fn in_a_world() -> Result<()> {
 
 fn show(world: &World) -> Result<()> {
     let rootfs = world.debian()?;
+    let spec = world.hook_spec()?;
+    let spec = spec.to_string_lossy();
     heading("Boot Debian with systemd as PID 1");
     let started = Instant::now();
     let container = world.run(
-        &["--system-container", "--restart", "on-reboot", "--name", "demo"],
+        &[
+            "--system-container",
+            "--restart",
+            "on-reboot",
+            "--name",
+            "demo",
+            // To mount a disk is another right than to open it.
+            "--cap-add",
+            "SYS_ADMIN",
+            "--hook-spec",
+            &spec,
+        ],
         &rootfs,
         &["/sbin/init"],
     )?;
@@ -61,6 +74,10 @@ fn show(world: &World) -> Result<()> {
     show_isula(world, &["ps"])?;
     show_isula(world, &["inspect", "--format", "{{json .State}}", "demo"])?;
 
+    let (disk, directory) = (Disk::new(world)?, world.new_directory("photos")?);
+    std::fs::write(directory.join("note"), "from the host\n")?;
+    plug(world, &container, &disk, &directory)?;
+
     heading("Reboot from the inside: same id, new PID 1");
     let before = container.pid()?;
     let started = Instant::now();
@@ -73,6 +90,20 @@ fn show(world: &World) -> Result<()> {
     took("systemd has everything up again", started);
     say(&format!("    pid {before} before, {} after", container.pid()?));
 
+    heading("What was plugged in is there again");
+    show_exec(&container, &["mount", "/dev/xvdb", "/mnt"])?;
+    show_exec(&container, &["cat", "/mnt/note", "/photos/note"])?;
+    show_exec(&container, &["umount", "/mnt"])?;
+    show_tools(world, &["list-device", "demo"])?;
+    show_tools(world, &["list-path", "demo"])?;
+
+    heading("Out with it, while it runs");
+    let disk_path = disk.path.clone();
+    show_tools(world, &["remove-device", "demo", &disk_path])?;
+    let photos = format!("{}:/photos", directory.display());
+    show_tools(world, &["remove-path", "demo", &photos])?;
+    drop(disk);
+
     heading("Stop: systemd shuts down in order");
     let started = Instant::now();
     container.isula("stop", [""; 0]).ok()?;
@@ -80,6 +111,26 @@ fn show(world: &World) -> Result<()> {
     ensure!(container.status()? == "exited", "its status is exited");
     show_isula(world, &["ps", "--all"])?;
     container.remove().context("remove the container")
+}
+
+/// A disk and a directory into the running guest.
+fn plug(
+    world: &World,
+    container: &Container<'_>,
+    disk: &Disk<'_>,
+    directory: &std::path::Path,
+) -> Result<()> {
+    heading("Plug in a disk and a directory, while it runs");
+    show_tools(world, &["add-device", "demo", &format!("{}:/dev/xvdb", disk.path)])?;
+    show_exec(container, &["mkfs.ext4", "-q", "/dev/xvdb"])?;
+    show_exec(container, &["mount", "/dev/xvdb", "/mnt"])?;
+    show_exec(
+        container,
+        &["sh", "-c", "echo on the disk > /mnt/note; df --output=source,size /mnt"],
+    )?;
+    show_exec(container, &["umount", "/mnt"])?;
+    show_tools(world, &["add-path", "demo", &format!("{}:/photos:ro", directory.display())])?;
+    show_exec(container, &["cat", "/photos/note"])
 }
 
 fn heading(text: &str) {
@@ -101,6 +152,14 @@ fn show_isula(world: &World, command: &[&str]) -> Result<()> {
     say(&format!("  $ isula {}", command.join(" ")));
     let output = world.isula(command).ok()?;
     output.stdout.lines().for_each(|line| say(&format!("    {line}")));
+    Ok(())
+}
+
+fn show_tools(world: &World, command: &[&str]) -> Result<()> {
+    say(&format!("  $ isulad-tools {}", command.join(" ")));
+    let output = world.tools(command).ok()?;
+    output.stdout.lines().for_each(|line| say(&format!("    {line}")));
+    took("done", Instant::now().checked_sub(output.elapsed).unwrap_or_else(Instant::now));
     Ok(())
 }
 
