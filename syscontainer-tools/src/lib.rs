@@ -5,6 +5,7 @@
 //! atomically, and only then reported. The hooks replay a record through the same functions.
 
 pub mod cli;
+pub mod compare;
 pub mod device;
 mod error;
 mod inside;

@@ -55,6 +55,13 @@ impl Record {
         self.generation
     }
 
+    /// What the source of `bind` was when it was added.
+    pub(crate) fn source_of(&self, bind: &BindEntry) -> Option<&BindSource> {
+        let mapping = crate::path::parsed(bind).ok()?;
+        let inside = mapping.container_path.to_string_lossy();
+        self.bind_sources.iter().find(|source| source.path == inside)
+    }
+
     /// Parses a record, the predecessor's or ours.
     ///
     /// # Errors

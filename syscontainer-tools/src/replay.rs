@@ -10,7 +10,7 @@ use linux::Undo;
 use crate::device::{self, Rules};
 use crate::error::{Error, Result};
 use crate::path;
-use crate::record::{BindEntry, BindSource, DeviceEntry, Record};
+use crate::record::{BindEntry, DeviceEntry, Record};
 
 /// Makes the container, which is as `from` says, what `to` says. What fails is for the caller to
 /// take back.
@@ -43,7 +43,7 @@ pub fn lead_forcing<'a>(
 
     // Out: the mirror of in.
     for bind in missing(&from.binds, &to.binds).rev() {
-        path::revert(live, bind, source_of(bind, from), undo)?;
+        path::revert(live, bind, from.source_of(bind), undo)?;
     }
     device::lift(live, from, to, undo)?;
     let rules = Rules::of(live, from, to);
@@ -57,7 +57,7 @@ pub fn lead_forcing<'a>(
     }
     device::set_limits(live, from, to, undo)?;
     for bind in missing(&to.binds, &from.binds) {
-        path::apply(live, bind, source_of(bind, to), undo)
+        path::apply(live, bind, to.source_of(bind), undo)
             .map_err(|error| error.within(format!("path {}", bind.0)))?;
     }
     Ok(())
@@ -80,15 +80,15 @@ pub fn refresh(record: &Record) -> Result<Record> {
         }
     }
     fresh.devices = devices;
-    fresh.bind_sources =
-        record.binds.iter().map(|bind| path::look(&path::parsed(bind)?)).collect::<Result<_>>()?;
+    let look = |bind: &BindEntry| {
+        path::look(&path::parsed(bind)?).map_err(|error| {
+            error.wrap(|text| {
+                format!("{text}, or drop it: isulad-tools remove-path CONTAINER {}", bind.0)
+            })
+        })
+    };
+    fresh.bind_sources = record.binds.iter().map(look).collect::<Result<_>>()?;
     Ok(fresh)
-}
-
-fn source_of<'a>(bind: &BindEntry, record: &'a Record) -> Option<&'a BindSource> {
-    let mapping = path::parsed(bind).ok()?;
-    let inside = mapping.container_path.to_string_lossy();
-    record.bind_sources.iter().find(|source| source.path == inside)
 }
 
 /// What is in `these` and not in `those`.

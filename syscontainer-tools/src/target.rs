@@ -34,6 +34,17 @@ impl Target {
         })
     }
 
+    /// The container, if it runs at this moment.
+    ///
+    /// # Errors
+    /// What has its pid is not its init.
+    pub fn running(&self) -> Result<Option<Box<Running>>> {
+        match self.standing()? {
+            Standing::Running(live) => Ok(Some(live)),
+            Standing::Starting | Standing::Stopped => Ok(None),
+        }
+    }
+
     /// Where it stands at this moment.
     pub(crate) fn standing(&self) -> Result<Standing> {
         Ok(Running::of(&self.container)?)

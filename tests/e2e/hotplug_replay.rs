@@ -21,6 +21,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_replay::modules_are_listed_or_refused", &[ROOT, BUSYBOX], modules),
         story("hotplug_replay::nothing_recorded_is_no_hindrance", &[ROOT, BUSYBOX], nothing),
         story("hotplug_replay::a_hook_that_knows_nothing_fails", &[ROOT, BUSYBOX], by_hand),
+        story("hotplug_replay::drift_is_seen_and_mended", &[ROOT, BUSYBOX], drift),
     ]
 }
 
@@ -295,4 +296,31 @@ fn by_hand(world: &World) -> Result<()> {
         refused.expect_stderr(reason).with_context(|| format!("{root:?} {pid}"))?;
     }
     Ok(())
+}
+
+fn drift(world: &World) -> Result<()> {
+    let host = source(world)?;
+    let container = world.run(
+        &["--name", "web", "--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined"],
+        &world.busybox()?,
+        &["sleep", "86400"],
+    )?;
+    add_both(world, &host)?;
+    world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+    sh(&container, "rm /dev/n1; umount /data")?;
+    let shown = host.display();
+    world.tools(["diff", "web"]).code(1)?.expect_stdout(&format!(
+        "device /dev/fuse:/dev/n1: is not there\n\
+         path {shown}:/data:rw,rslave: is not mounted there\n"
+    ))?;
+    let inspect = world.tools(["inspect", "web"]).ok()?;
+    let document: serde_json::Value = serde_json::from_str(&inspect.stdout)?;
+    ensure!(document["live"][0]["state"] == "is not there", "{document:#}");
+    ensure!(document["recorded"]["generation"] == 2, "{document:#}");
+    world.tools(["reconcile", "web"]).ok()?.expect_stdout("Reconcile container(web) done.\n")?;
+    world.tools(["diff", "web"]).ok()?;
+    ensure_both(&container)?;
+    container.isula("stop", ["-t", "0"]).ok()?;
+    world.tools(["diff", "web"]).code(4)?.expect_stderr("does not run")?;
+    container.remove()
 }

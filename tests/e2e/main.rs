@@ -9,6 +9,7 @@ mod boot;
 mod crash;
 mod errors;
 mod exec;
+mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_path;
 mod hotplug_replay;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         crash::stories(),
         errors::stories(),
         exec::stories(),
+        hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_path::stories(),
         hotplug_replay::stories(),

@@ -29,7 +29,8 @@ impl Need {
 }
 
 /// Every need there is; `skips.allow` may name no other.
-pub const ALL: &[Need] = &[ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, USER_NS];
+pub const ALL: &[Need] =
+    &[ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, STRACE, USER_NS];
 
 pub const ROOT: Need = Need {
     name: "root",
@@ -81,6 +82,8 @@ pub const CGROUP_V2: Need = Need {
 
 pub const RUNC: Need = Need { name: "runc", check: || program("runc") };
 pub const CRUN: Need = Need { name: "crun", check: || program("crun") };
+
+pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 
 pub const USER_NS: Need = Need {
     name: "user_ns",

@@ -11,7 +11,7 @@ pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libseccomp-dev", "pkg-c
 /// To make a Debian rootfs.
 pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
-pub(crate) const TESTS: &[&str] = &["busybox-static", "iproute2", "procps"];
+pub(crate) const TESTS: &[&str] = &["busybox-static", "e2fsprogs", "iproute2", "procps", "strace"];
 
 /// Whom the benchmarks compare with.
 pub(crate) const PEERS: &[&str] = &["crun", "runc"];

@@ -84,6 +84,14 @@ impl Devices<'_> {
         Ok(Change::Made)
     }
 
+    /// Whether `rule` is in force; `None` where that cannot be asked: a program cannot be read.
+    pub fn lets_through(&self, rule: &DeviceRule) -> Result<Option<bool>> {
+        match self.0.controller_dir("devices") {
+            Some(dir) => Ok(Some(read_list(dir)?.lets_through(rule))),
+            None => Ok(None),
+        }
+    }
+
     /// Replaces a program that is there; where there is none, nothing is guarded.
     fn rewrite(&self, rules: &DeviceRules) -> Result<Change> {
         let Some(dir) = self.0.unified_dir() else { return self.set(rules) };

@@ -75,6 +75,15 @@ impl Exceptions {
         Some(state)
     }
 
+    /// Whether one exception, or the default, lets all of `rule` through.
+    pub(super) fn lets_through(&self, rule: &DeviceRule) -> bool {
+        let key = (rule.kind, rule.major, rule.minor);
+        let covering = |(&k, &access): (&Key, &Access)| {
+            covers(k, key) && access.and(rule.access) == rule.access
+        };
+        self.default_allow || self.list.iter().any(covering)
+    }
+
     /// Lines for `devices.allow` (or `devices.deny` where the default is to allow) that are in
     /// `self` and not in `other`.
     pub(super) fn lines_beyond(&self, other: &Self) -> Vec<String> {

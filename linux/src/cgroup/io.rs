@@ -3,6 +3,7 @@
 //! Shares need a scheduler that knows them: BFQ for `*.bfq.*`, the io.cost model for `io.weight`,
 //! CFQ (gone since Linux 5.0) for the rest. Documentation/block/bfq-iosched.rst, cgroup-v2.rst "IO".
 
+use super::kernfs::read_text;
 use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Block, Throttle, ThrottleKind};
 use super::{Cgroup, Place, Version};
@@ -39,7 +40,60 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// The upper bounds that are in force, as the kernel tells them.
+    pub fn throttles(&self) -> Result<Vec<Throttle>> {
+        let Some(place) = self.place_with("blkio").or_else(|| self.place_with("io")) else {
+            return Ok(Vec::new());
+        };
+        let read = |file: &str| match read_text(&place.dir.join(file)) {
+            Ok(text) => Ok(text),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
+            Err(errno) => {
+                Err(Error::new(format!("read {}", place.dir.join(file).display()), errno))
+            }
+        };
+        if place.hierarchy.version == Version::V2 {
+            return Ok(parse_v2(&read("io.max")?));
+        }
+        let mut throttles = Vec::new();
+        for kind in ThrottleKind::ALL {
+            throttles.extend(parse_v1(kind, &read(kind.v1())?));
+        }
+        Ok(throttles)
+    }
+}
+
+/// `MAJ:MIN rate`.
+fn parse_v1(kind: ThrottleKind, text: &str) -> Vec<Throttle> {
+    let line = |line: &str| {
+        let (device, rate) = line.split_once(' ')?;
+        Some(Throttle { device: device.parse().ok()?, kind, rate: rate.trim().parse().ok()? })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// `MAJ:MIN rbps=1024 wbps=max ...`.
+fn parse_v2(text: &str) -> Vec<Throttle> {
+    let mut throttles = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let Some(device) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        for (key, value) in words.filter_map(|word| word.split_once('=')) {
+            let kind = ThrottleKind::ALL.into_iter().find(|kind| kind.v2() == key);
+            if let (Some(kind), Ok(rate)) = (kind, value.parse()) {
+                throttles.push(Throttle { device, kind, rate });
+            }
+        }
+    }
+    throttles
+}
+
 impl ThrottleKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] =
+        [Self::ReadBytes, Self::WriteBytes, Self::ReadOperations, Self::WriteOperations];
+
     fn member(self) -> &'static str {
         match self {
             Self::ReadBytes => "blockIO.throttleReadBpsDevice",
@@ -183,5 +237,19 @@ mod tests {
         for (weight, expected) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000)] {
             assert_eq!(io_weight(weight), expected, "{weight}");
         }
+    }
+
+    #[test]
+    fn bounds_are_read_back() {
+        let device = crate::device::DeviceNumber { major: 8, minor: 16 };
+        let throttle = |kind, rate| Throttle { device, kind, rate };
+        assert_eq!(
+            parse_v1(ThrottleKind::ReadBytes, "8:16 1024\nnonsense\n"),
+            [throttle(ThrottleKind::ReadBytes, 1024)]
+        );
+        assert_eq!(
+            parse_v2("8:16 rbps=max wbps=2048 riops=7 wiops=max\n"),
+            [throttle(ThrottleKind::WriteBytes, 2048), throttle(ThrottleKind::ReadOperations, 7)]
+        );
     }
 }

@@ -64,7 +64,7 @@ pub(super) struct ListDeviceArgs {
     /// Partitions of listed disks, too
     #[arg(long)]
     sub_partition: bool,
-    /// With the limits that are in force
+    /// With their limits
     #[arg(long)]
     qos: bool,
     /// The container

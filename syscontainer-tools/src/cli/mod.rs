@@ -2,6 +2,7 @@
 
 mod deadline;
 mod device;
+mod inspect;
 mod output;
 mod path;
 mod recover;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use container::Store;
 use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
 
@@ -79,6 +80,9 @@ enum Verb {
     AddPath(path::AddPathArgs),
     RemovePath(path::RemovePathArgs),
     ListPath(path::ListPathArgs),
+    Inspect(inspect::InspectArgs),
+    Diff(inspect::DiffArgs),
+    Reconcile(inspect::ReconcileArgs),
     Recover(recover::RecoverArgs),
 }
 
@@ -104,7 +108,7 @@ pub fn main() -> ExitCode {
 /// The program under the name that it was called by.
 fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = std::iter::once(OsString::from(name));
-    let matches = command().try_get_matches_from(first.chain(arguments.map(two_dashes)));
+    let matches = command().try_get_matches_from(first.chain(words(arguments)));
     let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => return answer(name, &error),
@@ -119,30 +123,25 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The grammar. Every flag may say `=true` or `=false`, as the predecessor's could.
+/// The grammar.
 #[must_use]
 pub fn command() -> Command {
-    adapt(Cli::command())
+    Cli::command()
 }
 
-fn adapt(command: Command) -> Command {
-    let command = command.mut_args(|arg| match arg.get_action() {
-        ArgAction::SetTrue if !arg.is_positional() => arg
-            .action(ArgAction::Set)
-            .value_parser(clap::value_parser!(bool))
-            .value_name("BOOL")
-            .hide_possible_values(true)
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .default_value("false")
-            .hide_default_value(true),
-        _ => arg,
-    });
-    command.mut_subcommands(adapt)
+/// The words as the grammar knows them: the predecessor took `-name` for `--name`, and `=true` and
+/// `=false` after a flag.
+fn words(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    arguments.map(two_dashes).filter_map(|word| match word.to_str() {
+        Some(text) if text.starts_with("--") => match text.split_once('=') {
+            Some((flag, "true")) => Some(flag.into()),
+            Some((_, "false")) => None,
+            _ => Some(word),
+        },
+        _ => Some(word),
+    })
 }
 
-/// The predecessor took `-name` for `--name`.
 fn two_dashes(argument: OsString) -> OsString {
     let is_long = argument.to_str().is_some_and(|text| {
         let letters = text.strip_prefix('-').unwrap_or_default();
@@ -197,6 +196,9 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
         Verb::AddPath(args) => path::add(context, &args),
         Verb::RemovePath(args) => path::remove(context, &args),
         Verb::ListPath(args) => path::list(context, &args),
+        Verb::Inspect(args) => inspect::inspect(context, &args),
+        Verb::Diff(args) => inspect::diff(context, &args),
+        Verb::Reconcile(args) => inspect::reconcile(context, &args),
         Verb::Recover(args) => recover::recover(context, &args),
     }
 }

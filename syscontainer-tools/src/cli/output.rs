@@ -16,11 +16,19 @@ pub(crate) struct Output {
     done: Vec<Value>,
     errors: Vec<Error>,
     answer: Option<Value>,
+    differs: bool,
 }
 
 impl Output {
     pub(crate) fn new(name: &str, json: bool) -> Self {
-        Self { name: name.to_owned(), json, done: vec![], errors: vec![], answer: None }
+        Self {
+            name: name.to_owned(),
+            json,
+            done: vec![],
+            errors: vec![],
+            answer: None,
+            differs: false,
+        }
     }
 
     /// Another one that says things the same way.
@@ -45,6 +53,11 @@ impl Output {
     /// One thing could not be done; the rest goes on.
     pub(crate) fn failed(&mut self, error: Error) {
         self.errors.push(error);
+    }
+
+    /// What was compared is not the same: no error, and not 0 either.
+    pub(super) fn differs(&mut self) {
+        self.differs = true;
     }
 
     /// A list that was asked for: JSON either way.
@@ -74,7 +87,7 @@ impl Output {
             self.errors.push(error);
         }
         let code = match self.errors.as_slice() {
-            [] => 0,
+            [] => u8::from(self.differs),
             _ if !self.done.is_empty() => PARTLY,
             [first, ..] => first.code(),
         };

@@ -8,7 +8,7 @@ fn the_grammar_has_no_contradiction() {
 #[test]
 fn options_stand_anywhere_with_one_dash_or_two() {
     let parse = |line: &str| {
-        let arguments = line.split(' ').map(OsString::from).map(two_dashes);
+        let arguments = words(line.split(' ').map(OsString::from));
         let matches = command().try_get_matches_from(arguments).unwrap();
         format!("{:?}", Cli::from_arg_matches(&matches).unwrap())
     };
@@ -16,7 +16,7 @@ fn options_stand_anywhere_with_one_dash_or_two() {
     for other in [
         "isulad-tools list-device web -pretty --sub-partition --debug",
         "isulad-tools -debug list-device -p web --sub-partition=true",
-        "isulad-tools list-device --pretty web -D -sub-partition",
+        "isulad-tools list-device --pretty web -D -sub-partition --qos=false",
     ] {
         assert_eq!(parse(other), plain, "{other}");
     }

@@ -78,6 +78,18 @@ pub(crate) fn revert<'a>(
     Ok(())
 }
 
+/// What is wrong with `device` in the container, if anything.
+pub(crate) fn drift(live: &Running, device: &DeviceEntry) -> Result<Option<String>> {
+    let Some(rule) = rules::of_entry(device) else {
+        return Ok(Some("is no device that can be".into()));
+    };
+    if live.cgroup.devices().lets_through(&rule)? == Some(false) {
+        return Ok(Some("may not be opened".into()));
+    }
+    let kind = if device.kind == "b" { DeviceKind::Block } else { DeviceKind::Char };
+    Ok(node::drift(live, Path::new(&device.path_in_container), kind, number(device)))
+}
+
 pub(crate) fn number(device: &DeviceEntry) -> DeviceNumber {
     DeviceNumber { major: device.major, minor: device.minor }
 }

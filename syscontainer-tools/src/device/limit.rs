@@ -39,7 +39,8 @@ impl LimitKind {
         }
     }
 
-    fn throttle(self) -> Option<ThrottleKind> {
+    /// As the cgroup calls it; none for a share.
+    pub(crate) fn throttle(self) -> Option<ThrottleKind> {
         match self {
             Self::ReadIops => Some(ThrottleKind::ReadOperations),
             Self::WriteIops => Some(ThrottleKind::WriteOperations),

@@ -10,9 +10,9 @@ pub mod plan;
 mod qos;
 mod rules;
 
-pub(crate) use apply::{Rules, apply, revert};
+pub(crate) use apply::{Rules, apply, drift, revert};
 pub(crate) use host::refresh;
-pub(crate) use limit::{check_weights, lift, set_all as set_limits};
+pub(crate) use limit::{check_weights, lift, number as limited, set_all as set_limits};
 pub(crate) use node::forget_aside;
 pub use parse::{DeviceArgument, DeviceError, DevicePermissions, parse_addition, parse_removal};
 pub use partition::container_name;

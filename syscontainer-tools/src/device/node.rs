@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use container::Running;
-use linux::device::{DeviceKind, DeviceNode};
+use linux::device::{DeviceKind, DeviceNode, DeviceNumber};
 use linux::error::Context as _;
 use linux::mount::{self, Attributes, Flags};
 use linux::root::Root;
@@ -88,6 +88,24 @@ pub(crate) fn remove<'a>(
     // What made way for a node that a killed command had put there.
     place.put_back();
     Ok(())
+}
+
+/// What there is instead of the node; `None` when it is as it should be.
+pub(crate) fn drift(
+    live: &Running,
+    path: &Path,
+    kind: DeviceKind,
+    number: DeviceNumber,
+) -> Option<String> {
+    match live.root.stat(path) {
+        Ok(stat) => match DeviceNode::of(&stat) {
+            Some(found) if found.kind == kind && found.number == number => None,
+            Some(found) => Some(format!("is device {} {}", found.kind.letter(), found.number)),
+            None => Some("is not a device".into()),
+        },
+        Err(error) if error.is(Errno::NOENT) => Some("is not there".into()),
+        Err(error) => Some(error.to_string()),
+    }
 }
 
 /// A directory of the container and a last name in it.

@@ -72,6 +72,21 @@ pub(crate) fn revert<'a>(
     Ok(())
 }
 
+/// What is wrong with `bind` in the container, if anything.
+pub(crate) fn drift(
+    live: &Running,
+    bind: &BindEntry,
+    source: Option<&BindSource>,
+) -> Result<Option<String>> {
+    let mapping = parsed(bind)?;
+    let source = match source {
+        Some(source) => source.clone(),
+        None => look(&mapping)?,
+    };
+    let there = ours(live, &mapping.container_path, &source)?.is_some();
+    Ok((!there).then(|| "is not mounted there".to_owned()))
+}
+
 /// What the host path of `mapping` leads to.
 pub(crate) fn look(mapping: &PathMapping) -> Result<BindSource> {
     let stat = rustix::fs::stat(&mapping.host_path).map_err(|errno| missing(mapping, errno))?;

@@ -4,6 +4,6 @@ mod apply;
 mod parse;
 pub mod plan;
 
-pub(crate) use apply::{apply, look, parsed, revert};
+pub(crate) use apply::{apply, drift, look, parsed, revert};
 pub(crate) use parse::clean;
 pub use parse::{Access, PathError, PathMapping, Propagation, parse_addition, parse_removal};

@@ -1,0 +1,56 @@
+//! What is recorded beside what there is.
+
+use container::Running;
+use linux::cgroup::resources::Throttle;
+
+use crate::device::{self, LimitKind};
+use crate::error::Result;
+use crate::path;
+use crate::record::{LimitEntry, Record};
+
+/// One recorded element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `device`, `path`, or the name of a limit.
+    pub kind: &'static str,
+    /// How it is called.
+    pub name: String,
+    /// What is wrong with it; `None`: it is as recorded.
+    pub drift: Option<String>,
+}
+
+/// Looks at each recorded element in the container.
+///
+/// # Errors
+/// The kernel does not let us look.
+pub fn compare(live: &Running, record: &Record) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for device in &record.devices {
+        let name = format!("{}:{}", device.path_on_host, device.path_in_container);
+        let drift = device::drift(live, device)?;
+        findings.push(Finding { kind: "device", name, drift });
+    }
+    let throttles = live.cgroup.throttles()?;
+    for kind in LimitKind::ALL {
+        for limit in kind.of(record) {
+            let drift = limit_drift(kind, limit, &throttles);
+            findings.push(Finding { kind: kind.name(), name: limit.path.clone(), drift });
+        }
+    }
+    for bind in &record.binds {
+        let drift = path::drift(live, bind, record.source_of(bind))?;
+        findings.push(Finding { kind: "path", name: bind.0.clone(), drift });
+    }
+    Ok(findings)
+}
+
+/// Shares are shown on a scale of the scheduler's own, and not compared.
+fn limit_drift(kind: LimitKind, limit: &LimitEntry, throttles: &[Throttle]) -> Option<String> {
+    let wanted = kind.throttle()?;
+    let device = device::limited(limit);
+    let is_its = |throttle: &&Throttle| throttle.device == device && throttle.kind == wanted;
+    let found = throttles.iter().find(is_its).map_or(0, |throttle| throttle.rate);
+    let shown = |rate: &str| if rate == "0" { "none".to_owned() } else { rate.to_owned() };
+    let found = found.to_string();
+    (found != limit.value).then(|| format!("is {}, not {}", shown(&found), shown(&limit.value)))
+}
