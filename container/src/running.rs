@@ -121,6 +121,31 @@ impl Running {
         Self::hold(state.id.clone(), pid, init, spec, Some(&rootfs))
     }
 
+    /// A running container of another engine's: its init, and its bundle if it is known.
+    ///
+    /// # Errors
+    /// The process is gone, or is not a container's.
+    pub fn of_process(
+        id: &str,
+        pid: Pid,
+        start_time: Option<u64>,
+        bundle: Option<&Path>,
+    ) -> Result<Standing> {
+        let start_time = match start_time {
+            Some(start_time) => start_time,
+            None => match linux::process::start_time(pid) {
+                Err(error) if error.is(linux::Errno::NOENT) => return Ok(Standing::Stopped),
+                start_time => start_time?,
+            },
+        };
+        let Some(init) = PidFd::open_checked(pid, start_time)?.filter(PidFd::is_alive) else {
+            return Ok(Standing::Stopped);
+        };
+        let spec = bundle.map(Spec::read).transpose()?.unwrap_or_default();
+        Self::hold(id.to_owned(), pid, init, spec, None)
+            .map(|running| Standing::Running(Box::new(running)))
+    }
+
     /// `rootfs`: where the tree is if the process still has the host's root.
     fn hold(id: String, pid: Pid, init: PidFd, spec: Spec, rootfs: Option<&Path>) -> Result<Self> {
         let mounts = Namespace::of(&init, Kind::Mount)?;
@@ -266,19 +291,38 @@ fn root_of(id: &str, pid: Pid, rootfs: Option<&Path>) -> Result<Root> {
     Ok(root)
 }
 
-/// The cgroup that the spec names, if the process is in it.
+/// The cgroup that the spec names, if the process is in it; else the outermost around the process
+/// that carries the id, as engines that use systemd have it; else the process's own.
 fn cgroup_of(id: &str, pid: Pid, spec: &Spec) -> Result<Cgroup> {
     let layout = Layout::detect()?;
-    let theirs = Cgroup::of(&layout, pid)?;
-    let named = spec.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
-    let Some(path) = named else {
-        return Err(not_its(id, "its config.json names no cgroup; set linux.cgroupsPath"));
-    };
-    let cgroup = Cgroup::open(&layout, &CgroupPath::parse(path)?)?;
-    if !cgroup.contains(&theirs) {
-        return Err(not_its(id, &format!("process {pid} is not in its cgroup {path}")));
+    let named = spec.linux.cgroups_path.as_deref().filter(|path| path.starts_with('/'));
+    if let Some(path) = named {
+        let cgroup = Cgroup::open(&layout, &CgroupPath::parse(path)?)?;
+        if !cgroup.contains(&Cgroup::of(&layout, pid)?) {
+            return Err(not_its(id, &format!("process {pid} is not in its cgroup {path}")));
+        }
+        return Ok(cgroup);
+    }
+    let cgroup = Cgroup::around(&layout, pid, &|path| trimmed(path, id))?;
+    if cgroup.dirs().all(|dir| layout.hierarchies().iter().any(|one| one.mount_point == dir)) {
+        return Err(not_its(id, &format!("process {pid} is in no cgroup of its own")));
     }
     Ok(cgroup)
+}
+
+/// Up to the part that carries the id, or without the leaf that a systemd inside has moved to.
+fn trimmed(path: &Path, id: &str) -> PathBuf {
+    let carries = |part: std::path::Component<'_>| {
+        part.as_os_str().to_str().is_some_and(|name| name.contains(id))
+    };
+    let parts: Vec<_> = path.components().collect();
+    if let Some(at) = parts.iter().position(|part| carries(*part)) {
+        return parts[..=at].iter().collect();
+    }
+    match path.file_name() {
+        Some(name) if name == "init.scope" => path.parent().unwrap_or(path).to_owned(),
+        _ => path.to_owned(),
+    }
 }
 
 #[cfg(test)]

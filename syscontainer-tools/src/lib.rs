@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod compare;
 pub mod device;
+pub mod engine;
 mod error;
 mod inside;
 pub mod nic;

@@ -4,8 +4,30 @@ use std::path::{Path, PathBuf};
 
 use container::layout::bundle;
 use container::{Container, OciState, Running, Standing, Store};
+use linux::process::Pid;
 
-use crate::error::Result;
+use crate::engine::{self, Engine, Foreign};
+use crate::error::{Error, Result};
+
+/// Where records of containers are that are not isula's.
+pub const RECORDS: &str = "/var/lib/syscontainer";
+
+/// Where containers are looked for.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// isula's.
+    pub store: Store,
+    /// Whose are meant.
+    pub engine: Engine,
+    /// The directory below which other engines' files are; `/` but in tests.
+    pub host: PathBuf,
+    /// Where records of other engines' containers are.
+    pub records: PathBuf,
+    /// A process that is the container's init, instead of looking.
+    pub pid: Option<Pid>,
+    /// Its bundle.
+    pub bundle: Option<PathBuf>,
+}
 
 /// One container, found.
 #[derive(Debug)]
@@ -16,7 +38,14 @@ pub struct Target {
     pub id: String,
     /// Where its record is.
     pub dir: PathBuf,
-    container: Container,
+    whose: Whose,
+}
+
+#[derive(Debug)]
+enum Whose {
+    Isula(Container),
+    Foreign(Foreign),
+    Process { pid: Pid, bundle: Option<PathBuf> },
 }
 
 impl Target {
@@ -24,13 +53,57 @@ impl Target {
     ///
     /// # Errors
     /// There is none, or there are several.
-    pub fn find(store: &Store, name: &str) -> Result<Self> {
-        let container = store.find(name)?;
+    pub fn find(places: &Places, name: &str) -> Result<Self> {
+        if let Some(pid) = places.pid {
+            return Self::of_process(places, name, pid);
+        }
+        let isula = match places.engine {
+            Engine::Auto | Engine::Isula => places.store.find(name),
+            _ => Err(container::Error::NotFound(name.to_owned())),
+        };
+        let container = match isula {
+            Err(container::Error::NotFound(_)) if places.engine != Engine::Isula => {
+                return match engine::find(places.engine, &places.host, name) {
+                    // In the words of the engine that is ours.
+                    Err(Error::NotFound(text))
+                        if places.engine == Engine::Auto && !text.contains("candidates") =>
+                    {
+                        Err(container::Error::NotFound(name.to_owned()).into())
+                    }
+                    found => Self::of_foreign(places, name, found?),
+                };
+            }
+            found => found?,
+        };
         Ok(Self {
             name: name.to_owned(),
             id: container.id.to_string(),
             dir: container.dir.clone(),
-            container,
+            whose: Whose::Isula(container),
+        })
+    }
+
+    fn of_foreign(places: &Places, name: &str, foreign: Foreign) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            id: foreign.id.clone(),
+            dir: record_of(&places.records, &foreign.id)?,
+            whose: Whose::Foreign(foreign),
+        })
+    }
+
+    fn of_process(places: &Places, name: &str, pid: Pid) -> Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
+            return Err(Error::Usage(format!(
+                "--pid: {name:?} cannot name a record; use letters, digits, _, . and -"
+            )));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            id: name.to_owned(),
+            dir: record_of(&places.records, name)?,
+            whose: Whose::Process { pid, bundle: places.bundle.clone() },
         })
     }
 
@@ -47,12 +120,27 @@ impl Target {
 
     /// Where it stands at this moment.
     pub(crate) fn standing(&self) -> Result<Standing> {
-        Ok(Running::of(&self.container)?)
+        match &self.whose {
+            Whose::Isula(container) => Ok(Running::of(container)?),
+            Whose::Foreign(foreign) => foreign.standing(),
+            Whose::Process { pid, bundle } => {
+                Ok(Running::of_process(&self.id, *pid, None, bundle.as_deref())?)
+            }
+        }
     }
 }
 
-/// Where records of containers are that are not isula's.
-pub const RECORDS: &str = "/var/lib/syscontainer";
+/// The directory of a record that no engine keeps for us.
+fn record_of(records: &Path, id: &str) -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let dir = records.join(id);
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(|error| Error::Failed(format!("make {}: {error}", dir.display())))?;
+    Ok(dir)
+}
 
 /// Where the record of the container is whose hook reads `state`: in its bundle if it is isula's,
 /// else below `records` by its id. `None`: nothing was ever recorded.

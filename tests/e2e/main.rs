@@ -11,6 +11,7 @@ mod errors;
 mod exec;
 mod hotplug_crash;
 mod hotplug_device;
+mod hotplug_engine;
 mod hotplug_path;
 mod hotplug_replay;
 mod limits;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         exec::stories(),
         hotplug_crash::stories(),
         hotplug_device::stories(),
+        hotplug_engine::stories(),
         hotplug_path::stories(),
         hotplug_replay::stories(),
         limits::stories(),

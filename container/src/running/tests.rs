@@ -76,3 +76,14 @@ fn a_process_among_the_hosts_mounts_is_no_container() {
     let text = error.to_string().replace(&pid.to_string(), "PID");
     expect!["container web: process PID lives among the host's mounts"].assert_eq(&text);
 }
+
+#[test]
+fn the_cgroup_is_the_one_that_carries_the_id() {
+    let check = |path: &str, expected: &str| {
+        assert_eq!(trimmed(Path::new(path), "3f2a"), Path::new(expected), "{path}");
+    };
+    check("/docker/3f2a/init.scope", "/docker/3f2a");
+    check("/system.slice/docker-3f2a.scope/x/y", "/system.slice/docker-3f2a.scope");
+    check("/machine/other/init.scope", "/machine/other");
+    check("/machine/other", "/machine/other");
+}

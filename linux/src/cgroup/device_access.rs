@@ -92,13 +92,18 @@ impl Devices<'_> {
         }
     }
 
+    /// Whether a program guards the devices, which cannot be read back.
+    pub fn is_program(&self) -> Result<bool> {
+        match (self.0.controller_dir("devices"), self.0.unified_dir()) {
+            (None, Some(dir)) => Ok(!programs(dir)?.is_empty()),
+            _ => Ok(false),
+        }
+    }
+
     /// Replaces a program that is there; where there is none, nothing is guarded.
     fn rewrite(&self, rules: &DeviceRules) -> Result<Change> {
         let Some(dir) = self.0.unified_dir() else { return self.set(rules) };
-        let attached = open_dir(dir)
-            .and_then(|cgroup| bpf::attached(cgroup.as_fd()))
-            .during(|| format!("list device programs of {}", dir.display()))?;
-        if attached.is_empty() { Ok(Change::AlreadyThere) } else { set_v2(dir, rules) }
+        if programs(dir)?.is_empty() { Ok(Change::AlreadyThere) } else { set_v2(dir, rules) }
     }
 }
 
@@ -124,6 +129,12 @@ fn read_list(dir: &Path) -> Result<Exceptions> {
     let text = read_text(&list).during(|| format!("read {}", list.display()))?;
     let unknown = || Error::new(format!("understand {}", list.display()), Errno::BADMSG);
     Exceptions::from_list(&text).ok_or_else(unknown)
+}
+
+fn programs(dir: &Path) -> Result<Vec<u32>> {
+    open_dir(dir)
+        .and_then(|cgroup| bpf::attached(cgroup.as_fd()))
+        .during(|| format!("list device programs of {}", dir.display()))
 }
 
 fn open_dir(dir: &Path) -> rustix::io::Result<std::os::fd::OwnedFd> {

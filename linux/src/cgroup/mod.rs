@@ -102,6 +102,22 @@ impl Cgroup {
         Ok(Self { places, made: Vec::new(), payload: None })
     }
 
+    /// Of the cgroups that a process is in, the one around it that `trim` picks out of each path.
+    pub fn around(layout: &Layout, pid: Pid, trim: &dyn Fn(&Path) -> PathBuf) -> Result<Self> {
+        let membership = Membership::of(pid)?;
+        let place = |hierarchy: &Hierarchy| {
+            let dir = hierarchy.dir_of(&trim(membership.path_in(hierarchy)?))?;
+            dir.is_dir().then(|| Place { dir, hierarchy: hierarchy.clone() })
+        };
+        let places: Vec<_> = layout.hierarchies().iter().filter_map(place).collect();
+        if places.is_empty() {
+            return Err(Error::new(format!("find the cgroups of process {pid}"), Errno::NOENT)
+                .with_hint("it is outside our cgroup namespace; run it on the host"));
+        }
+        let payload = delegate::payload_of(&places);
+        Ok(Self { places, made: Vec::new(), payload })
+    }
+
     /// The cgroup called `path` below this one, in the hierarchies where there is one, and that of
     /// `elsewhere` in the others.
     pub fn below(&self, path: &CgroupPath, elsewhere: Self) -> Result<Self> {

@@ -16,10 +16,12 @@ use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use container::Store;
 use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
+use linux::process::Pid;
 
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::session::{Scope, Session};
-use crate::target::Target;
+use crate::target::{Places, RECORDS, Target};
 use output::Output;
 
 /// Add devices, links, routes and paths to containers while they run
@@ -44,6 +46,21 @@ struct Global {
     /// Look for running containers in this directory
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
+    /// Whose container is meant
+    #[arg(long, global = true, value_name = "ENGINE", value_enum, default_value = "auto")]
+    engine: Engine,
+    /// Look for files of other engines below this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    engine_files: PathBuf,
+    /// Keep records of other engines' containers in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = RECORDS)]
+    records: PathBuf,
+    /// The container is the one with this init; its name is that of its record
+    #[arg(long, global = true, value_name = "PID")]
+    pid: Option<i32>,
+    /// The bundle of the container that --pid means
+    #[arg(long, global = true, value_name = "DIR", requires = "pid")]
+    bundle: Option<PathBuf>,
     /// Answer in JSON, errors too
     #[arg(long, global = true)]
     json: bool,
@@ -89,7 +106,7 @@ enum Verb {
 /// What every command works with.
 #[derive(Debug)]
 pub(crate) struct Context {
-    store: Store,
+    places: Places,
     dry_run: bool,
     timeout: Duration,
     pub(crate) output: Output,
@@ -179,8 +196,19 @@ fn context(global: Global, output: Output) -> Result<Context> {
         std::path::absolute(&path)
             .map_err(|error| Error::Usage(format!("make {} absolute: {error}", path.display())))
     };
+    let pid = match global.pid {
+        Some(pid) => Some(Pid::new(pid).ok_or_else(|| usage("--pid", format!("{pid} is none")))?),
+        None => None,
+    };
     Ok(Context {
-        store: Store::new(absolute(global.root)?, absolute(global.state)?),
+        places: Places {
+            store: Store::new(absolute(global.root)?, absolute(global.state)?),
+            engine: global.engine,
+            host: absolute(global.engine_files)?,
+            records: absolute(global.records)?,
+            pid,
+            bundle: global.bundle.map(absolute).transpose()?,
+        },
         dry_run: global.dry_run,
         timeout: Duration::from_secs(global.timeout),
         output,
@@ -206,7 +234,7 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
 impl Context {
     /// The container that was named.
     pub(crate) fn target(&self, name: &str) -> Result<Target> {
-        Target::find(&self.store, name)
+        Target::find(&self.places, name)
     }
 
     /// Locks it for changes, which have from here on a limited time.

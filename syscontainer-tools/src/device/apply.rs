@@ -48,6 +48,15 @@ pub(crate) fn apply<'a>(
             node.number
         )));
     }
+    // A v2 program cannot be read, and has to be written anew whole.
+    if live.spec.linux.resources.devices.is_none()
+        && live.cgroup.devices().is_program()?
+        && live.spec == container::Spec::default()
+    {
+        return Err(Error::Unsupported(
+            "its other device rules are not known; name its bundle with --bundle".into(),
+        ));
+    }
     if live.cgroup.devices().grant(&rule, &rules.after)? == Change::Made {
         let rules = Rc::clone(rules);
         undo.push("device rule", move || live.cgroup.devices().withdraw(&rule, &rules.before));

@@ -17,6 +17,9 @@ crate::cases![
     v1_a_running_process_sees_the_change,
     v2_a_running_process_sees_the_change,
     v1_a_grant_reaches_cgroups_below,
+    v1_one_device_is_granted_and_withdrawn,
+    v2_one_device_is_granted_and_withdrawn,
+    v2_where_nothing_is_guarded_nothing_is_begun,
     v2_one_program_is_replaced,
     v1_a_hole_in_a_wildcard_is_refused,
 ];
@@ -151,6 +154,60 @@ fn v1_a_grant_reaches_cgroups_below() {
     let error = cgroup.devices().set(&all).unwrap_err();
     expect![[r#"write "a" to TOP/TEST/a/devices.allow: invalid argument (EINVAL)"#]]
         .assert_eq(&world.plain(&error));
+}
+
+/// `access` to /dev/zero.
+fn zero(access: &str) -> DeviceRule {
+    DeviceRule::allow(Kind::Char, Some(1), Some(5), access.parse().unwrap())
+}
+
+fn grant_and_withdraw(version: Version) {
+    let world = devices_of(version);
+    let cgroup = world.create("a");
+    let devices = cgroup.devices();
+    devices.set(&rules(Some("r"))).unwrap();
+    let both = rules(Some("rw"));
+    assert_eq!(devices.grant(&zero("rw"), &both).unwrap(), Change::Made);
+    assert_eq!(probe_in(&cgroup), 0b0_1111);
+    assert_eq!(devices.grant(&zero("rw"), &both).unwrap(), Change::AlreadyThere);
+    // What the rest of the rules grants stays.
+    assert_eq!(devices.withdraw(&zero("rw"), &rules(Some("r"))).unwrap(), Change::Made);
+    assert_eq!(probe_in(&cgroup), 0b0_1011);
+    assert_eq!(devices.withdraw(&zero("r"), &rules(None)).unwrap(), Change::Made);
+    assert_eq!(probe_in(&cgroup), 0b0_1001);
+}
+
+fn v1_one_device_is_granted_and_withdrawn() {
+    grant_and_withdraw(Version::V1);
+    let world = devices_of(Version::V1);
+    let cgroup = world.create("a");
+    cgroup.devices().set(&rules(None)).unwrap();
+    let dir = cgroup.controller_dir("devices").unwrap();
+    fs::create_dir_all(dir.join("service/worker")).unwrap();
+    let has_zero = |below: &str| read(dir.join(below).join("devices.list")).contains("c 1:5 rw");
+    cgroup.devices().grant(&zero("rw"), &rules(Some("rw"))).unwrap();
+    assert!(has_zero("") && has_zero("service") && has_zero("service/worker"));
+    assert_eq!(cgroup.devices().lets_through(&zero("r")).unwrap(), Some(true));
+    // Somebody who was killed on the way down is followed by one who goes all of it.
+    fs::write(dir.join("service/worker/devices.deny"), "c 1:5 rw").unwrap();
+    cgroup.devices().grant(&zero("rw"), &rules(Some("rw"))).unwrap();
+    assert!(has_zero("service/worker"));
+    cgroup.devices().withdraw(&zero("rw"), &rules(None)).unwrap();
+    assert!(!has_zero("") && !has_zero("service") && !has_zero("service/worker"));
+    assert_eq!(cgroup.devices().lets_through(&zero("r")).unwrap(), Some(false));
+}
+
+fn v2_one_device_is_granted_and_withdrawn() {
+    grant_and_withdraw(Version::V2);
+}
+
+fn v2_where_nothing_is_guarded_nothing_is_begun() {
+    let world = devices_of(Version::V2);
+    let cgroup = world.create("a");
+    let devices = cgroup.devices();
+    assert_eq!(devices.grant(&zero("rw"), &rules(Some("rw"))).unwrap(), Change::AlreadyThere);
+    assert_eq!(devices.withdraw(&zero("rw"), &rules(None)).unwrap(), Change::AlreadyThere);
+    assert_eq!(probe_in(&cgroup) & 0b0_1111, 0b0_1111);
 }
 
 fn v2_one_program_is_replaced() {
