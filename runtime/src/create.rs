@@ -35,11 +35,9 @@ use crate::security::{self, Security};
 use crate::state::{self, Saved, Status};
 use crate::stdio::{self, Streams};
 use crate::{
-    Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, start, validate,
+    Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, start, system,
+    validate,
 };
-
-/// The container's init manages its own cgroups.
-const SYSTEM_CONTAINER: &str = "org.isula.system-container";
 
 /// How long removing an empty cgroup may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,9 +62,13 @@ impl Runtime {
     pub fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
         exe::require_sealed()?;
         stdio::check_preserved(request.preserve_fds)?;
-        let bundle = Bundle::load(request.bundle)?;
+        let mut bundle = Bundle::load(request.bundle)?;
+        let adapted = request.system_container.asks(&bundle.spec, &request.policy)?;
+        if adapted {
+            system::adapt(&mut bundle.spec);
+        }
         validate::check(&bundle.spec)?;
-        let plan = Plan::new(self, request, &bundle)?;
+        let plan = Plan::new(self, request, &bundle, adapted)?;
         let mut undo = Undo::new();
         let created = plan.run(&mut undo);
         match created {
@@ -103,6 +105,8 @@ struct Plan<'a> {
     maps: Option<IdMaps>,
     hooks: HookLists,
     annotations: BTreeMap<String, String>,
+    /// The spec is not the bundle's as it stands.
+    adapted: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -110,6 +114,7 @@ impl<'a> Plan<'a> {
         runtime: &'a Runtime,
         request: &'a CreateRequest<'a>,
         bundle: &'a Bundle,
+        adapted: bool,
     ) -> Result<Self> {
         let spec = &bundle.spec;
         let missing = |member: &str| Error::config(member, "is missing");
@@ -136,6 +141,7 @@ impl<'a> Plan<'a> {
             maps,
             hooks: HookLists::of(spec)?,
             annotations: spec.annotations().iter().flatten().map(own).collect(),
+            adapted,
         })
     }
 
@@ -222,6 +228,7 @@ impl<'a> Plan<'a> {
             cgroup: cgroup.to_owned(),
             created: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             annotations: self.annotations.clone(),
+            adapted: self.adapted,
             poststart: self.hooks.poststart.clone(),
             poststop: self.hooks.poststop.clone(),
         }
@@ -239,7 +246,7 @@ impl<'a> Plan<'a> {
     }
 
     fn is_system_container(&self) -> bool {
-        self.annotations.get(SYSTEM_CONTAINER).is_some_and(|value| value == "true")
+        self.annotations.get(system::ANNOTATION).is_some_and(|value| value == "true")
     }
 
     /// The host's ids of the container's root, where they are not the host's own.

@@ -36,7 +36,9 @@ use crate::rootfs::pivot;
 use crate::security::{self, Affinity, Security};
 use crate::state::{Saved, Status};
 use crate::stdio::{self, Streams};
-use crate::{Console, Error, Result, Runtime, Stdio, cgroup, console, exe, start, validate};
+use crate::{
+    Console, Error, Result, Runtime, Stdio, cgroup, console, exe, start, system, validate,
+};
 
 /// Every kind a process can join. The pid namespace is for children only and is joined before the
 /// clone.
@@ -114,7 +116,10 @@ impl Runtime {
             return Err(not_running(id, Status::Paused));
         }
         let target = Target::of(&init, init_pid)?;
-        let bundle = Bundle::load(&saved.bundle)?;
+        let mut bundle = Bundle::load(&saved.bundle)?;
+        if saved.adapted {
+            system::adapt(&mut bundle.spec);
+        }
         let linux = bundle.spec.linux().as_ref();
         let process = with_defaults(request.process, bundle.spec.process().as_ref());
         let security = self.prepare_exec(&process, linux, &saved, &target)?;

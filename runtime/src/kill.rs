@@ -9,7 +9,8 @@ use linux::signal::Signal;
 
 use crate::error::During as _;
 use crate::state::{Saved, Status};
-use crate::{Error, Result, Runtime};
+use crate::stop_signal::Init;
+use crate::{Error, Result, Runtime, system};
 
 /// How long a killed process may take: one in uninterruptible sleep may never go.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +35,24 @@ impl Runtime {
             thaw(&saved)?;
         }
         Ok(())
+    }
+
+    /// The signal to send when `signal` is asked for. Engines that know no system containers stop
+    /// every container with SIGTERM, which an init takes for something else or not at all: one of
+    /// ours that such an engine runs gets the signal of its annotation, else the one that fits.
+    ///
+    /// # Errors
+    /// The container does not exist.
+    pub fn stop_signal(&self, id: &str, signal: Signal) -> Result<Signal> {
+        let saved = self.load(id)?;
+        if signal != Signal::TERM || !saved.adapted {
+            return Ok(signal);
+        }
+        if let Some(named) = saved.annotations.get(system::STOP_SIGNAL) {
+            return Ok(named.parse()?);
+        }
+        let init = self.init(&saved)?.and_then(|init| init.pid().ok().flatten());
+        Ok(init.map_or(signal, |pid| Init::of(pid).stop_signal()))
     }
 
     fn kill_everything(&self, saved: &Saved, signal: Signal) -> Result<()> {

@@ -8,12 +8,14 @@
 mod bundle;
 mod cgroup;
 mod child;
+pub mod cli;
 mod console;
 mod create;
 mod delete;
 mod error;
 pub mod exe;
 mod exec;
+mod external;
 mod handshake;
 mod hooks;
 mod idmap;
@@ -21,12 +23,16 @@ mod kill;
 mod loopback;
 mod namespaces;
 mod pause;
+pub mod policy;
 mod program;
+pub mod relay;
 mod rootfs;
 pub mod security;
 mod start;
 mod state;
 mod stdio;
+pub mod stop_signal;
+pub mod system;
 mod update;
 mod validate;
 
@@ -39,6 +45,9 @@ pub use create::Created;
 pub use error::{Error, Result};
 pub use exec::{Exec, ExecRequest};
 pub use state::{Saved, State, Status};
+pub use system::SystemContainer;
+
+use policy::Policy;
 
 /// The containers below one state root, and what may be done with them.
 #[derive(Debug, Clone)]
@@ -75,7 +84,7 @@ impl Runtime {
 }
 
 /// What `create` is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CreateRequest<'a> {
     /// Name of the container below the state root.
     pub id: &'a str,
@@ -93,6 +102,10 @@ pub struct CreateRequest<'a> {
     pub no_pivot: bool,
     /// Leaves init in the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Whether the bundle is to be made a system container's first.
+    pub system_container: SystemContainer,
+    /// What the host forbids bundles to ask for.
+    pub policy: Policy,
 }
 
 impl<'a> CreateRequest<'a> {
@@ -108,6 +121,8 @@ impl<'a> CreateRequest<'a> {
             preserve_fds: 0,
             no_pivot: false,
             no_new_keyring: false,
+            system_container: SystemContainer::AsWritten,
+            policy: Policy::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::hooks::HookState;
+use crate::kill::cgroup_of;
 use crate::{Error, Result, Runtime, start};
 
 /// The state file and the lock, in the container's directory.
@@ -57,6 +58,9 @@ pub struct Saved {
     /// Annotations of the bundle.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The spec was made a system container's (`system`); the bundle's own file is as it was.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adapted: bool,
     /// Hooks for after the start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
@@ -238,6 +242,22 @@ impl Runtime {
             id: saved.id.clone(),
             status: if saved.pid.is_some() { Status::Stopped } else { Status::Creating },
         })
+    }
+
+    /// Init of a container that runs, held fast.
+    ///
+    /// # Errors
+    /// The container does not exist, or its init is gone.
+    pub(crate) fn hold_init(&self, id: &str) -> Result<PidFd> {
+        self.living(&self.load(id)?)
+    }
+
+    /// Its cgroup, if there is one left.
+    ///
+    /// # Errors
+    /// The container does not exist.
+    pub(crate) fn cgroup(&self, id: &str) -> Result<Option<Cgroup>> {
+        cgroup_of(&self.load(id)?)
     }
 
     /// Where the container is in its life, asked of the kernel.

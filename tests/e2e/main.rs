@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod attach;
 mod boot;
 mod crash;
+mod engines;
 mod errors;
 mod exec;
 mod hotplug_crash;
@@ -17,6 +18,7 @@ mod hotplug_replay;
 mod limits;
 mod logs;
 mod names;
+mod oci;
 mod restart;
 mod rootfs;
 mod run;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         attach::stories(),
         boot::stories(),
         crash::stories(),
+        engines::stories(),
         errors::stories(),
         exec::stories(),
         hotplug_crash::stories(),
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         limits::stories(),
         logs::stories(),
         names::stories(),
+        oci::stories(),
         restart::stories(),
         rootfs::stories(),
         run::stories(),

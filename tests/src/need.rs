@@ -29,8 +29,10 @@ impl Need {
 }
 
 /// Every need there is; `skips.allow` may name no other.
-pub const ALL: &[Need] =
-    &[ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, STRACE, USER_NS];
+pub const ALL: &[Need] = &[
+    ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, PODMAN, CONTAINERD, DOCKER, STRACE,
+    USER_NS,
+];
 
 pub const ROOT: Need = Need {
     name: "root",
@@ -82,6 +84,9 @@ pub const CGROUP_V2: Need = Need {
 
 pub const RUNC: Need = Need { name: "runc", check: || program("runc") };
 pub const CRUN: Need = Need { name: "crun", check: || program("crun") };
+pub const PODMAN: Need = Need { name: "podman", check: || program("podman") };
+pub const CONTAINERD: Need = Need { name: "containerd", check: || program("containerd") };
+pub const DOCKER: Need = Need { name: "docker", check: || program("dockerd") };
 
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 

@@ -7,8 +7,12 @@ use std::str::FromStr;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime as _;
+use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// What the user chose.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +49,8 @@ pub enum Format {
     Text,
     /// A JSON object a line.
     Json,
+    /// A JSON object a line with `level`, `msg` and `time`, as engines read from OCI runtimes.
+    Engine,
 }
 
 impl FromStr for Level {
@@ -88,11 +94,14 @@ pub fn init(options: &Options) -> Result<()> {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let base = fmt().with_max_level(level).with_target(false).with_ansi(false);
+    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
     // A second call finds a subscriber in place and leaves it: tests share a process.
     let _ = match (&options.file, options.format) {
         (None, Format::Text) => base.with_writer(std::io::stderr).without_time().try_init(),
         (None, Format::Json) => base.json().with_writer(std::io::stderr).try_init(),
+        (None, Format::Engine) => {
+            base.event_format(EngineRecord).with_writer(std::io::stderr).try_init()
+        }
         (Some(path), format) => {
             let file = OpenOptions::new()
                 .create(true)
@@ -104,10 +113,38 @@ pub fn init(options: &Options) -> Result<()> {
             match format {
                 Format::Text => base.with_writer(writer).try_init(),
                 Format::Json => base.json().with_writer(writer).try_init(),
+                Format::Engine => base.event_format(EngineRecord).with_writer(writer).try_init(),
             }
         }
     };
     Ok(())
+}
+
+/// [`Format::Engine`]: the message, then the event's fields as `name=value` in the same text.
+struct EngineRecord;
+
+impl<S, N> FormatEvent<S, N> for EngineRecord
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        let level = match *event.metadata().level() {
+            tracing::Level::WARN => "warning".to_owned(),
+            level => level.to_string().to_ascii_lowercase(),
+        };
+        let mut time = String::new();
+        fmt::time::SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let record = serde_json::json!({ "level": level, "msg": text, "time": time });
+        writeln!(writer, "{record}")
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
 pub(crate) const TESTS: &[&str] = &["busybox-static", "e2fsprogs", "iproute2", "procps", "strace"];
 
+/// The engines that run containers by our runtime in the tests.
+pub(crate) const ENGINES: &[&str] = &["conmon", "containerd", "docker.io", "podman"];
+
 /// Whom the benchmarks compare with.
 pub(crate) const PEERS: &[&str] = &["crun", "runc"];
 

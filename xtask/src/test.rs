@@ -30,7 +30,7 @@ struct Tally {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     step::step("looking for the packages this needs");
-    packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS])?;
+    packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::ENGINES])?;
     // While the compiler works, mmdebstrap mostly waits for the network and the disk.
     let debian = rustix::process::geteuid().is_root().then(|| thread::spawn(rootfs::get));
 

@@ -1,7 +1,5 @@
 //! A further process in a running container.
 
-mod relay;
-
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result, bail};
@@ -10,11 +8,11 @@ use linux::process::ExitStatus;
 use linux::pty;
 use linux::root::Root;
 use oci_spec::runtime::{BoxBuilder, Process, ProcessBuilder, UserBuilder};
+use runtime::relay::Relay;
 use runtime::{ExecRequest, Stdio};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use self::relay::Relay;
 use super::Engine;
 use crate::prepare::users;
 use crate::request::environment;
@@ -112,7 +110,7 @@ fn on_terminal(
 ) -> Result<ExitStatus> {
     let running = engine.runtime().exec(container.id.as_str(), &ExecRequest::new(process))?;
     let console = running.console.context("the runtime gave no terminal")?;
-    Relay::terminal(console, interactive)?.run(&running.pidfd)
+    Ok(Relay::terminal(console, interactive)?.run(&running.pidfd)?)
 }
 
 /// Pipes, not our own descriptors: whoever has those can reopen the files of the host behind them,
@@ -138,7 +136,7 @@ fn with_pipes(
     let running = engine.runtime().exec(container.id.as_str(), &request)?;
     // While we hold the other ends, no pipe ends.
     drop((stdin_theirs, stdout_theirs, stderr_theirs));
-    Relay::pipes(stdin, stdout, stderr)?.run(&running.pidfd)
+    Ok(Relay::pipes(stdin, stdout, stderr)?.run(&running.pidfd)?)
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use container::Container;
 use linux::process::Signal;
+use runtime::stop_signal::Init;
 
 use super::{Engine, init, takeover};
-use crate::shim::stop_signal::Init;
 use crate::shim::{client, protocol};
 
 /// How it is ended.

@@ -24,7 +24,6 @@ mod requests;
 mod restart;
 mod ring;
 mod stdio;
-pub mod stop_signal;
 mod stopping;
 mod supervisor;
 pub mod transport;

@@ -10,6 +10,7 @@ use linux::lock::Lock;
 use linux::process::{ExitStatus, Signal};
 use linux::signal::SignalFd;
 use runtime::Runtime;
+use runtime::stop_signal::Init as InitProgram;
 
 use super::console::Console;
 use super::event_loop::Listener;
@@ -20,7 +21,6 @@ use super::ready::{NotifySocket, ReadyPipe};
 use super::record::{Notes, Record};
 use super::requests::{Stranger, Waiter};
 use super::restart::{Counters, Decision, End, Reason, decide};
-use super::stop_signal::Init as InitProgram;
 use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
 use crate::lifecycle::take_away;

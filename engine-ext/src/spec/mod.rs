@@ -30,7 +30,7 @@ pub use resources::limits;
 use crate::host::Host;
 
 /// Tells the runtime that the cgroup mount is for an init that manages cgroups.
-const SYSTEM_CONTAINER: &str = "org.isula.system-container";
+const SYSTEM_CONTAINER: &str = runtime::system::ANNOTATION;
 /// The specification version whose members are used below.
 pub const OCI_VERSION: &str = "1.2.0";
 

@@ -15,9 +15,9 @@ use serde::Deserialize;
 /// The profile of a container that asks for none.
 const BUILT_IN: &str = include_str!("seccomp_default.json");
 
-/// What a system container does, whatever profile is in force: mount, shut down, make namespaces.
+/// What a system container does, whatever profile is in force.
 /// The call is opened by it, the privilege is not.
-const SYSTEM: &[&str] = &["mount", "umount2", "reboot", "name_to_handle_at", "unshare"];
+const SYSTEM: &[&str] = runtime::system::SYSCALLS;
 
 /// With a user namespace the kernel itself keeps these within the container.
 const SYSTEM_IN_USER_NAMESPACE: &[&str] = &[

@@ -100,8 +100,11 @@ impl Entry {
                 Ok(None)
             }
             Source::Cgroup(cgroup) => cgroup.attach(&target, self.flags).map(|()| None),
-            Source::Fresh { fstype, source, parameters } => {
+            Source::Fresh { fstype, source, parameters, copy_up } => {
                 let made = new_filesystem(fstype, source.as_deref(), parameters)?;
+                if *copy_up {
+                    super::copyup::copy_up(target.as_fd(), made.as_fd())?;
+                }
                 mount::set_attributes(&made, &self.flags.attributes(), false)?;
                 mount::attach(&made, &target)?;
                 Ok(Some(made))

@@ -3,7 +3,8 @@
 //! A unified host gives one cgroup2 mount. Any other gives a tmpfs with a directory for each
 //! hierarchy, links for the names of controllers that share one, and the v2 tree beside them.
 //! In a cgroup namespace each is mounted anew, which shows the container's own cgroup as the top;
-//! without one the container's own directories are bound: nothing above them can be reached.
+//! without one the container's own directories are bound: nothing above them can be reached. Then
+//! a hybrid host's v2 tree is left out.
 //!
 //! An init that manages cgroups gets `name=systemd` and the v2 tree writable, the controllers of
 //! v1 not: their files are no delegation boundary (cgroup-v1/cgroups.rst). The tmpfs is read-only
@@ -61,6 +62,11 @@ impl CgroupMount {
         };
         for hierarchy in needs.layout.hierarchies() {
             let Some(name) = name_of(hierarchy) else { continue };
+            // Beside v1 systemd prefers the v2 tree, and looks there for the path that
+            // /proc/self/cgroup names: without a cgroup namespace that is a path of the host's.
+            if !alone && !namespace && hierarchy.version == Version::V2 {
+                continue;
+            }
             let own = match hierarchy.controllers.first() {
                 _ if hierarchy.version == Version::V2 => needs.cgroup.unified_dir(),
                 Some(controller) => needs.cgroup.controller_dir(controller),

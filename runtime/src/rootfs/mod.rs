@@ -16,12 +16,15 @@
 
 pub(crate) mod attach;
 mod cgroups;
+mod copyup;
 mod devices;
 pub(crate) mod mask;
 mod options;
 pub(crate) mod pivot;
 mod prepare;
 pub(crate) mod sysctl;
+
+pub(crate) use options::MOUNT_OPTIONS;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -76,6 +79,8 @@ enum Source {
         fstype: String,
         source: Option<String>,
         parameters: Vec<(String, Option<String>)>,
+        /// It begins with what it covers.
+        copy_up: bool,
     },
     Cgroup(CgroupMount),
 }

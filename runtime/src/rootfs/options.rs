@@ -7,6 +7,60 @@ use oci_spec::runtime::Mount;
 
 use crate::{Error, Result};
 
+/// The words of an entry that are not a file system's own, as engines ask for them.
+pub(crate) const MOUNT_OPTIONS: &[&str] = &[
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "exec",
+    "idmap",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "ratime",
+    "rbind",
+    "rdev",
+    "rdiratime",
+    "relatime",
+    "rexec",
+    "ridmap",
+    "rnoatime",
+    "rnodev",
+    "rnodiratime",
+    "rnoexec",
+    "rnorelatime",
+    "rnostrictatime",
+    "rnosuid",
+    "rnosymfollow",
+    "ro",
+    "rprivate",
+    "rrelatime",
+    "rro",
+    "rrw",
+    "rshared",
+    "rslave",
+    "rstrictatime",
+    "rsuid",
+    "rsymfollow",
+    "runbindable",
+    "rw",
+    "shared",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "tmpcopyup",
+    "unbindable",
+];
+
 /// What the options of one entry ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -18,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) all: Named,
     pub(crate) propagation: Option<(Propagation, Recursion)>,
     pub(crate) idmap: Option<Recursion>,
+    /// A tmpfs begins with what it covers.
+    pub(crate) copy_up: bool,
     /// Parameters of the filesystem: a flag has no value.
     pub(crate) parameters: Vec<(String, Option<String>)>,
 }
@@ -63,7 +119,7 @@ impl Options {
             "remount" => {
                 return Err("is not supported; give the attributes in the mount's own entry");
             }
-            "tmpcopyup" => return Err("is not supported; mount a prepared directory instead"),
+            "tmpcopyup" => self.copy_up = true,
             "mand" | "nomand" => return Err("is gone from Linux 5.15; leave it out"),
             _ => {
                 let (key, value) = match word.split_once('=') {

@@ -221,6 +221,9 @@ fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> R
         return Err(Error::config(member(), "options for a whole tree are for bind mounts"));
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
+    if options.copy_up && fstype != "tmpfs" {
+        return Err(Error::config(member(), "only a tmpfs can begin with what it covers"));
+    }
     let source = mount.source().as_ref().map(|source| source.to_string_lossy().into_owned());
     let act = |fstype: &str| format!("mount {fstype} on {}", mount.destination().display());
     let make = || filesystem(fstype, source.as_deref(), &options.parameters);
@@ -238,7 +241,8 @@ fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> R
             if TAKES_A_LABEL.contains(&fstype) {
                 label(&mut parameters, needs.linux)?;
             }
-            Ok(Source::Fresh { fstype: fstype.to_owned(), source, parameters })
+            let copy_up = options.copy_up;
+            Ok(Source::Fresh { fstype: fstype.to_owned(), source, parameters, copy_up })
         }
         _ => tree(make().step(|| act(fstype))?, &options),
     }

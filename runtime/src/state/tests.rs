@@ -4,6 +4,7 @@ use super::*;
 
 fn saved() -> Saved {
     Saved {
+        adapted: false,
         version: VERSION,
         oci_version: "1.2.0".into(),
         id: "web".into(),

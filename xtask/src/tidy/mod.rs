@@ -28,6 +28,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 pub(crate) fn commands() -> Vec<(&'static str, clap::Command)> {
     vec![
         ("1", engine_ext::cli::command()),
+        ("8", runtime::cli::command()),
         ("8", syscontainer_tools::cli::command()),
         ("8", hooks::cli::command()),
     ]

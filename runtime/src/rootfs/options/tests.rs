@@ -62,16 +62,19 @@ fn what_is_not_honoured_is_refused_by_name() {
         ],
     );
     refused(
-        &["tmpcopyup"],
-        expect![
-            "config.json: mounts[3] (/mnt): option \"tmpcopyup\" is not supported; mount a prepared directory instead"
-        ],
-    );
-    refused(
         &["mand"],
         expect![
             "config.json: mounts[3] (/mnt): option \"mand\" is gone from Linux 5.15; leave it out"
         ],
     );
     refused(&["=x"], expect!["config.json: mounts[3] (/mnt): option \"=x\" has no name"]);
+}
+
+#[test]
+fn every_word_that_is_offered_is_known() {
+    for word in MOUNT_OPTIONS {
+        let mut options = Options::default();
+        options.take(word).unwrap();
+        assert!(options.parameters.is_empty(), "{word} would go to the file system");
+    }
 }

@@ -7,7 +7,7 @@ use std::io::{Stdin, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use linux::Context as _;
 use linux::process::{ExitStatus, PidFd, Signal};
 use linux::pty::{self, RawMode};
 use linux::signal::SignalFd;
@@ -15,13 +15,17 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::time::Timespec;
 
+use crate::Result;
+
 /// What the process said last is on its way when it has ended.
 const DRAIN: Duration = Duration::from_millis(100);
 const BUFFER: usize = 32 * 1024;
 /// ctrl-d.
 const END_OF_TRANSMISSION: u8 = 4;
 
-pub(super) struct Relay {
+/// See the module.
+#[derive(Debug)]
+pub struct Relay {
     /// The process's input; `None` when it has ended.
     input: Option<OwnedFd>,
     /// Read from our stdin and not yet taken.
@@ -36,7 +40,7 @@ pub(super) struct Relay {
     _raw: Option<RawMode<Stdin>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Target {
     Stdout,
     Stderr,
@@ -53,9 +57,14 @@ struct Ready {
 }
 
 impl Relay {
-    pub(super) fn pipes(input: Option<OwnedFd>, out: OwnedFd, err: OwnedFd) -> Result<Self> {
+    /// Passes our stdin on through `input`, if there is one, and what comes from `out` and `err` to
+    /// our stdout and stderr.
+    ///
+    /// # Errors
+    /// A descriptor cannot be set up.
+    pub fn pipes(input: Option<OwnedFd>, out: OwnedFd, err: OwnedFd) -> Result<Self> {
         if let Some(input) = &input {
-            rustix::io::ioctl_fionbio(input, true).context("set up a pipe")?;
+            rustix::io::ioctl_fionbio(input, true).during(|| "set up a pipe")?;
         }
         Ok(Self {
             stdin_open: input.is_some(),
@@ -68,9 +77,30 @@ impl Relay {
         })
     }
 
-    pub(super) fn terminal(console: OwnedFd, interactive: bool) -> Result<Self> {
-        rustix::io::ioctl_fionbio(&console, true).context("set up the terminal")?;
-        let copy = || console.try_clone().context("copy a descriptor");
+    /// Nothing but signals: the process has our own streams.
+    ///
+    /// # Errors
+    /// Signals cannot be caught.
+    pub fn signals() -> Result<Self> {
+        Ok(Self {
+            input: None,
+            pending: vec![],
+            stdin_open: false,
+            outputs: vec![],
+            console: None,
+            signals: SignalFd::new(&[Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT])?,
+            _raw: None,
+        })
+    }
+
+    /// Between our terminal and the process's, whose master `console` is; `interactive`: our stdin
+    /// is passed on.
+    ///
+    /// # Errors
+    /// A descriptor or our terminal cannot be set up.
+    pub fn terminal(console: OwnedFd, interactive: bool) -> Result<Self> {
+        rustix::io::ioctl_fionbio(&console, true).during(|| "set up the terminal")?;
+        let copy = || console.try_clone().during(|| "copy a descriptor");
         let is_terminal = rustix::termios::isatty(stdin());
         let relay = Self {
             input: Some(copy()?),
@@ -86,7 +116,10 @@ impl Relay {
     }
 
     /// Passes everything on until the process ends.
-    pub(super) fn run(mut self, process: &PidFd) -> Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// A stream breaks in a way that is not an end.
+    pub fn run(mut self, process: &PidFd) -> Result<ExitStatus> {
         let mut drain_until: Option<Instant> = None;
         loop {
             let limit = drain_until.map(|end| end.saturating_duration_since(Instant::now()));
@@ -135,7 +168,7 @@ impl Relay {
         let span = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut fds, span.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno).context("wait for the process"),
+            Err(errno) => return Ok(Err(errno).during(|| "wait for the process")?),
         }
         let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let last = is_ready.get(2 + self.outputs.len()).copied().unwrap_or(false);
@@ -158,7 +191,7 @@ impl Relay {
             Err(Errno::INTR | Errno::AGAIN) => return Ok(true),
             // Nobody has the other side of the terminal open (tty_ioctl(4) hangup).
             Err(Errno::IO) => return Ok(false),
-            Err(errno) => return Err(errno).context("read what the process says"),
+            Err(errno) => return Ok(Err(errno).during(|| "read what the process says")?),
         };
         let written = match target {
             Target::Stdout => write_all(stdout().as_fd(), text),
@@ -167,7 +200,7 @@ impl Relay {
         match written {
             Ok(()) => Ok(true),
             Err(Errno::PIPE) => Ok(false),
-            Err(errno) => Err(errno).context("write what the process says"),
+            Err(errno) => Ok(Err(errno).during(|| "write what the process says")?),
         }
     }
 
@@ -183,7 +216,7 @@ impl Relay {
             }
             Ok(length) => self.pending.extend_from_slice(&buffer[..length]),
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(errno) => return Err(errno).context("read stdin"),
+            Err(errno) => return Ok(Err(errno).during(|| "read stdin")?),
         }
         Ok(())
     }
@@ -199,7 +232,7 @@ impl Relay {
                 self.stdin_open = false;
                 self.input = None;
             }
-            Err(errno) => return Err(errno).context("write to the process"),
+            Err(errno) => return Ok(Err(errno).during(|| "write to the process")?),
         }
         Ok(())
     }
