@@ -35,7 +35,7 @@
 //! - namespaces and mounts: [`ns`], [`pidns`], [`mount`], [`mountinfo`]
 //! - cgroups: [`cgroup`]
 //! - devices: [`device`], [`block`], [`loop_device`]
-//! - network: [`netlink`]
+//! - network: [`netlink`], [`uevent`]
 //! - talking: [`poll`], [`pty`], [`socket`]
 #![warn(missing_docs)]
 
@@ -66,6 +66,7 @@ pub mod root;
 pub mod signal;
 pub mod socket;
 pub mod sysctl;
+pub mod uevent;
 pub mod undo;
 
 pub use error::{Change, Context, Errno, Error, Result};

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use container::{OciState, Running, Standing};
 use linux::Undo;
 use linux::signal::{Signal, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::device;
 use crate::error::{Error, Result};
 use crate::record::{Record, RecordFile};
 use crate::replay;
@@ -167,6 +169,9 @@ impl Session {
         match done.and_then(|()| self.file.commit().map_err(Error::from)) {
             Ok(()) => {
                 undo.disarm();
+                if let Some(live) = live {
+                    device::tell(live, &before, next);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -211,9 +216,12 @@ fn settle(live: &Running, attempted: &Record, record: &Record) -> Result<()> {
 /// Signals are held back while a session is open, so that what was begun is taken back: here is
 /// where they are heard.
 fn not_asked_to_stop(signals: &SignalFd) -> Result<()> {
-    match signals.read()?.first() {
-        Some(info) => Err(Error::Failed(format!("{} came before it was done", info.signal))),
-        None => Ok(()),
+    // Looked at, not taken: whoever runs us may want to hear it, too.
+    let mut fds = [PollFd::new(signals, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::event::poll(&mut fds, Some(&now)) {
+        Ok(1..) => Err(Error::Failed("a signal came before it was done".into())),
+        _ => Ok(()),
     }
 }
 
@@ -222,8 +230,5 @@ fn hold_signals_back() -> Result<SignalFd> {
 }
 
 fn pause() {
-    let _ = rustix::event::poll(
-        &mut [],
-        Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 10_000_000 }),
-    );
+    let _ = rustix::event::poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 }));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::need::{BUSYBOX, DEBIAN, ROOT, USER_NS};
+use tests::need::{BUSYBOX, DEBIAN, IDMAP_TMPFS, ROOT};
 use tests::{Container, Disk, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -17,11 +17,16 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_device::what_the_bundle_grants_stays", &[ROOT, BUSYBOX], granted_twice),
         story("hotplug_device::exit_codes_and_json", &[ROOT, BUSYBOX], codes),
         story("hotplug_device::links_lead_nowhere_else", &[ROOT, BUSYBOX], hostile),
-        story("hotplug_device::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
+        story("hotplug_device::with_root_mapped", &[ROOT, BUSYBOX, IDMAP_TMPFS], mapped),
         story("hotplug_device::every_service_can_open_it", &[ROOT, DEBIAN], services),
         story("hotplug_device::limits_are_in_force", &[ROOT, BUSYBOX], limits),
         story("hotplug_device::many_at_once_lose_nothing", &[ROOT, BUSYBOX], at_once),
         story("hotplug_device::a_torn_record_is_recovered", &[ROOT, BUSYBOX], torn),
+        story("hotplug_device::a_disk_with_its_partitions", &[ROOT, BUSYBOX], partitions),
+        story("hotplug_device::partitions_that_come_later", &[ROOT, BUSYBOX], watch),
+        story("hotplug_device::another_disk_of_that_name", &[ROOT, BUSYBOX], identity),
+        story("hotplug_device::the_guests_udev_hears_of_it", &[ROOT, BUSYBOX], uevent),
+        story("hotplug_device::a_signal_in_the_middle", &[ROOT, BUSYBOX], signal),
     ]
 }
 
@@ -145,6 +150,7 @@ fn codes(world: &World) -> Result<()> {
         .expect_stderr("Failed to parse device: /dev/nonexistent, lstat /dev/nonexistent")?;
     tools("nonsense web").code(2)?.expect_stderr("nonsense")?;
     tools("--log-level loud list-device web").code(2)?.expect_stderr("--log-level")?;
+    tools("relabel --rootfs /x").code(8)?.expect_stderr("label the rootfs of the container")?;
     // A prefix of one character means the container when it is the only one.
     tools(&format!("list-device {}", &one.id()[..1])).ok()?;
     let output = tools("--json add-device web /dev/null:/proc/x").code(2)?;
@@ -348,5 +354,145 @@ fn torn(world: &World) -> Result<()> {
         .expect_stdout("Take back a change of container(web) that was cut short done.\n")?;
     let look = sh(&container, "test -c /dev/a && ! test -e /dev/c && : < /dev/a && echo ok")?;
     ensure!(look.stdout == "ok\n" && !next.exists(), "{look}");
+    container.remove()
+}
+
+/// The names of nodes in the container's /dev that begin like this.
+fn nodes(container: &Container<'_>, prefix: &str) -> Result<Vec<String>> {
+    let listed = sh(container, &format!("cd /dev && ls -d {prefix}* 2>/dev/null"))?;
+    Ok(listed.stdout.lines().map(str::to_owned).collect())
+}
+
+fn partitions(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    disk.partition(2)?;
+    let container = world.sleeper(&["--name", "web"])?;
+    world
+        .tools(["add-device", "--follow-partition", "web", &format!("{}:/dev/sdx", disk.path)])
+        .ok()?;
+    ensure!(nodes(&container, "sdx")? == ["sdx", "sdx1", "sdx2"], "{:?}", nodes(&container, "sdx"));
+    ensure!(sh(&container, "head -c 1 /dev/sdx2 | wc -c")?.stdout == "1\n", "it can be read");
+    let shown = world.tools(["list-device", "web"]).ok()?;
+    ensure!(serde_json::from_str::<Vec<Value>>(&shown.stdout)?.len() == 1, "{shown}");
+    ensure!(listed(world, &container)?.len() == 3, "with partitions it is three");
+    // A name that ends in a digit keeps the kernel's separator.
+    world
+        .tools(["add-device", "--follow-partition", "web", &format!("{}:/dev/nvx0", disk.path)])
+        .ok()?;
+    ensure!(nodes(&container, "nvx")? == ["nvx0", "nvx0p1", "nvx0p2"], "an nvme-like name");
+    world.tools(["remove-device", "--follow-partition", "web", ":/dev/nvx0"]).ok()?;
+    world.tools(["remove-device", "--follow-partition", "web", &disk.path]).ok()?;
+    ensure!(nodes(&container, "[sn][dv]x")?.is_empty(), "all are gone");
+    let partition = format!("{}p1", disk.path);
+    world
+        .tools(["add-device", "--device-read-bps", &format!("{partition}:1m"), "web", &partition])
+        .code(2)?
+        .expect_stderr("cannot set Qos of a child device")?;
+    world.tools(["add-device", "web", &partition]).ok()?;
+    let alone = world.tools(["list-device", "web"]).ok()?;
+    ensure!(alone.stdout.contains(&partition), "on its own it is listed: {alone}");
+    world
+        .tools(["add-device", "--follow-partition", "web", "/dev/fuse"])
+        .code(2)?
+        .expect_stderr("Char device /dev/fuse not support follow partition")?;
+    container.remove()
+}
+
+fn watch(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    let container = world.sleeper(&["--name", "web"])?;
+    world.tools(["add-device", "web", &format!("{}:/dev/sdx", disk.path)]).ok()?;
+    let mut watch = world.tools(["watch"]).command().stdout(std::process::Stdio::null()).spawn()?;
+    let appear = |expected: &[&str]| {
+        world.until(&format!("{expected:?}"), Duration::from_secs(10), || {
+            let found = nodes(&container, "sdx")?;
+            match found == expected {
+                true => Ok(Some(())),
+                false => anyhow::bail!("there are {found:?}"),
+            }
+        })
+    };
+    let followed = (|| {
+        for count in [2, 3, 1] {
+            disk.partition(count)?;
+            let names = ["sdx", "sdx1", "sdx2", "sdx3"];
+            appear(&names[..=count as usize])?;
+        }
+        ensure!(listed(world, &container)?.len() == 2, "they are recorded");
+        Ok(())
+    })();
+    let pid = i32::try_from(watch.id()).ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.context("a pid")?, rustix::process::Signal::TERM)?;
+    let ended = watch.wait()?;
+    followed?;
+    ensure!(ended.success(), "it ends when asked to: {ended}");
+    disk.partition(0)?;
+    world.tools(["watch", "--once"]).ok()?;
+    ensure!(nodes(&container, "sdx")? == ["sdx"], "none is left");
+    container.remove()
+}
+
+/// The path means another disk by now: the container must not get it.
+fn identity(world: &World) -> Result<()> {
+    let spec = world.hook_spec()?;
+    let spec = spec.to_string_lossy();
+    let container = world.create(
+        &["--name", "web", "--hook-spec", &spec],
+        &world.busybox()?,
+        &["sleep", "1000"],
+    )?;
+    let disk = Disk::new(world)?;
+    world.tools(["add-device", "web", &format!("{}:/dev/sdx", disk.path)]).ok()?;
+    let path = world.root().join("engines/isula").join(container.id()).join("device_hook.json");
+    // As one with a serial number of its own was recorded.
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+    record["deviceToAdd"][0]["Identity"] = serde_json::json!({ "by": "wwid", "value": "t10.1" });
+    std::fs::write(&path, record.to_string())?;
+    let refused = container.isula("start", [""; 0]).output()?;
+    ensure!(refused.code() != 0, "it must not start with another disk: {refused}");
+    refused.expect_stderr("is another disk than the one that was added: its wwid is none")?;
+    world.tools(["remove-device", "web", &disk.path]).ok()?;
+    container.isula("start", [""; 0]).ok()?;
+    container.remove()
+}
+
+/// A command that is asked to end while it waits for the container undoes what it did.
+fn signal(world: &World) -> Result<()> {
+    let container = world.sleeper(&["--name", "web"])?;
+    let lock = world.root().join("engines/isula").join(container.id()).join(".device_hook.lock");
+    let held = linux::lock::Lock::exclusive(&lock)?;
+    let mut waiting = world.tools(["add-device", "web", "/dev/fuse:/dev/n1"]).command().spawn()?;
+    let pid = i32::try_from(waiting.id()).ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.context("a pid")?, rustix::process::Signal::TERM)?;
+    ensure!(!waiting.wait()?.success(), "it did not succeed");
+    drop(held);
+    ensure!(
+        nodes(&container, "n1")?.is_empty() && listed(world, &container)?.is_empty(),
+        "nothing"
+    );
+    world.tools(["add-device", "web", "/dev/fuse:/dev/n1"]).ok()?;
+    container.remove()
+}
+
+fn uevent(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    let container = world.sleeper(&["--name", "web"])?;
+    let listen = "mkdir -p /run/udev && touch /run/udev/control /tmp/heard && \
+                  { uevent sh -c 'echo $ACTION $SUBSYSTEM $DEVNAME $DEVTYPE >> /tmp/heard' & } && \
+                  sleep 0.3";
+    sh(&container, listen)?;
+    let heard = |expected: &str| {
+        world.until(expected, Duration::from_secs(10), || {
+            let heard = sh(&container, "cat /tmp/heard")?.stdout;
+            match heard.lines().any(|line| line == expected) {
+                true => Ok(Some(())),
+                false => anyhow::bail!("heard {heard:?}"),
+            }
+        })
+    };
+    world.tools(["add-device", "web", &format!("{}:/dev/xvdb", disk.path)]).ok()?;
+    heard("add block xvdb disk")?;
+    world.tools(["remove-device", "web", ":/dev/xvdb"]).ok()?;
+    heard("remove block xvdb disk")?;
     container.remove()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use tests::need::{BUSYBOX, ROOT, USER_NS};
+use tests::need::{BUSYBOX, IDMAP_TMPFS, ROOT};
 use tests::{Container, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -12,7 +12,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_path::a_directory_comes_and_goes", &[ROOT, BUSYBOX], directory),
         story("hotplug_path::read_only_holds_below_too", &[ROOT, BUSYBOX], read_only),
         story("hotplug_path::a_single_file", &[ROOT, BUSYBOX], file),
-        story("hotplug_path::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
+        story("hotplug_path::with_root_mapped", &[ROOT, BUSYBOX, IDMAP_TMPFS], mapped),
         story("hotplug_path::only_our_mount_is_removed", &[ROOT, BUSYBOX], others),
         story("hotplug_path::what_is_refused", &[ROOT, BUSYBOX], refused),
         story("hotplug_path::a_source_that_leads_elsewhere_now", &[ROOT, BUSYBOX], repointed),

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tests::need::{BUSYBOX, DEBIAN, ROOT, USER_NS};
+use tests::need::{BUSYBOX, DEBIAN, IDMAP_TMPFS, ROOT};
 use tests::{Container, Disk, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
         story("hotplug_replay::a_restart", &[ROOT, BUSYBOX], restart),
         story("hotplug_replay::a_stopped_container_starts_with_it", &[ROOT, BUSYBOX], stopped),
-        story("hotplug_replay::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
+        story("hotplug_replay::with_root_mapped", &[ROOT, BUSYBOX, IDMAP_TMPFS], mapped),
         story("hotplug_replay::a_guest_reboots", &[ROOT, DEBIAN], reboot),
         story("hotplug_replay::what_is_gone_keeps_it_from_starting", &[ROOT, BUSYBOX], gone),
         story("hotplug_replay::a_torn_record_keeps_it_from_starting", &[ROOT, BUSYBOX], torn),

@@ -30,8 +30,19 @@ impl Need {
 
 /// Every need there is; `skips.allow` may name no other.
 pub const ALL: &[Need] = &[
-    ROOT, BUSYBOX, DEBIAN, CGROUP_V1, CGROUP_V2, RUNC, CRUN, PODMAN, CONTAINERD, DOCKER, STRACE,
+    ROOT,
+    BUSYBOX,
+    DEBIAN,
+    CGROUP_V1,
+    CGROUP_V2,
+    RUNC,
+    CRUN,
+    PODMAN,
+    CONTAINERD,
+    DOCKER,
+    STRACE,
     USER_NS,
+    IDMAP_TMPFS,
 ];
 
 pub const ROOT: Need = Need {
@@ -87,6 +98,21 @@ pub const CRUN: Need = Need { name: "crun", check: || program("crun") };
 pub const PODMAN: Need = Need { name: "podman", check: || program("podman") };
 pub const CONTAINERD: Need = Need { name: "containerd", check: || program("containerd") };
 pub const DOCKER: Need = Need { name: "docker", check: || program("dockerd") };
+
+/// A world's directories are on a tmpfs, which can be shown with other ids from Linux 6.3 on.
+pub const IDMAP_TMPFS: Need = Need {
+    name: "idmap_tmpfs",
+    check: || {
+        (USER_NS.check)()?;
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        match version >= (6, 3) {
+            true => Ok(()),
+            false => Err(format!("Linux {release} has no id mapping for tmpfs")),
+        }
+    },
+};
 
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 

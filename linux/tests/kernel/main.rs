@@ -23,6 +23,7 @@ mod process;
 mod root;
 mod seccomp;
 mod session;
+mod uevent;
 
 use std::process::{Command, ExitCode};
 
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         root::CASES,
         seccomp::CASES,
         session::CASES,
+        uevent::CASES,
         &cgroup::cases(),
     ]
     .concat();

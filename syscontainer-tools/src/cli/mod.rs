@@ -6,6 +6,8 @@ mod inspect;
 mod output;
 mod path;
 mod recover;
+mod relabel;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use container::Store;
 use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
 use linux::process::Pid;
+use linux::signal::Signal;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -101,6 +104,8 @@ enum Verb {
     Diff(inspect::DiffArgs),
     Reconcile(inspect::ReconcileArgs),
     Recover(recover::RecoverArgs),
+    Watch(watch::WatchArgs),
+    Relabel(relabel::RelabelArgs),
 }
 
 /// What every command works with.
@@ -130,6 +135,11 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return answer(name, &error),
     };
+    // A careless parent may have left them blocked, and a session blocks them only for its time.
+    let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+    if let Err(error) = linux::signal::unblock(&signals) {
+        return Output::new(name, cli.global.json).end(Err(error.into()));
+    }
     let mut output = Output::new(name, cli.global.json);
     match context(cli.global, output.clone_settings()) {
         Ok(mut context) => {
@@ -228,6 +238,8 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
         Verb::Diff(args) => inspect::diff(context, &args),
         Verb::Reconcile(args) => inspect::reconcile(context, &args),
         Verb::Recover(args) => recover::recover(context, &args),
+        Verb::Watch(args) => watch::watch(context, &args),
+        Verb::Relabel(args) => args.refuse(),
     }
 }
 
