@@ -79,10 +79,41 @@ pub struct Config {
     /// The hooks, as they were when it was made.
     #[serde(default)]
     pub hooks: Hooks,
+    /// Whether lxcfs shows it a machine of its own.
+    #[serde(default)]
+    pub lxcfs: Lxcfs,
     /// Words for people.
     pub labels: BTreeMap<String, String>,
     /// Words for programs.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// `--lxcfs`, and where its daemon is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lxcfs {
+    /// Whether its files are wanted.
+    pub choice: LxcfsChoice,
+    /// The daemon's runtime directory.
+    pub directory: PathBuf,
+}
+
+impl Default for Lxcfs {
+    fn default() -> Self {
+        Self { choice: LxcfsChoice::default(), directory: "/run/lxcfs".into() }
+    }
+}
+
+/// Whether a container gets the files of lxcfs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LxcfsChoice {
+    /// If it is a system container and the daemon runs when it starts.
+    #[default]
+    Auto,
+    /// It does not start without them.
+    On,
+    /// Never.
+    Off,
 }
 
 /// The program that becomes init.

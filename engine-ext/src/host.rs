@@ -23,6 +23,8 @@ pub struct Host {
     pub block_devices: BTreeMap<PathBuf, (u32, u32)>,
     /// The size of a huge page, as its cgroup files are named.
     pub huge_page: String,
+    /// The hook that gives it the files of lxcfs, if it is to have them.
+    pub lxcfs_hook: Option<PathBuf>,
     /// Major and minor version of the kernel.
     pub kernel: (u32, u32),
 }

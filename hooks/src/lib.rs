@@ -4,6 +4,7 @@
 //! is on stderr, where the runtime finds it.
 
 pub mod cli;
+pub mod lxcfs;
 mod modules;
 mod prestart;
 mod stdin;

@@ -17,6 +17,7 @@ mod hotplug_path;
 mod hotplug_replay;
 mod limits;
 mod logs;
+mod lxcfs;
 mod names;
 mod oci;
 mod restart;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         hotplug_replay::stories(),
         limits::stories(),
         logs::stories(),
+        lxcfs::stories(),
         names::stories(),
         oci::stories(),
         restart::stories(),

@@ -43,6 +43,7 @@ pub const ALL: &[Need] = &[
     STRACE,
     USER_NS,
     IDMAP_TMPFS,
+    FUSE,
 ];
 
 pub const ROOT: Need = Need {
@@ -111,6 +112,14 @@ pub const IDMAP_TMPFS: Need = Need {
             true => Ok(()),
             false => Err(format!("Linux {release} has no id mapping for tmpfs")),
         }
+    },
+};
+
+pub const FUSE: Need = Need {
+    name: "fuse",
+    check: || match Path::new("/dev/fuse").exists() {
+        true => Ok(()),
+        false => Err("no /dev/fuse; load the module: modprobe fuse".into()),
     },
 };
 

@@ -21,7 +21,7 @@ pub(crate) fn directory() -> Result<PathBuf> {
 pub(crate) fn release() -> Result<PathBuf> {
     let mut cargo = step::cargo();
     cargo.args(["build", "--release", "--package", "engine-ext", "--package", "runtime"]);
-    cargo.args(["--package", "syscontainer-tools", "--package", "hooks"]);
+    cargo.args(["--package", "syscontainer-tools", "--package", "hooks", "--package", "lxcfs"]);
     step::run(cargo.args(["--package", "tests", "--bins"]))?;
     Ok(directory()?.join("release"))
 }
@@ -36,6 +36,8 @@ pub(crate) fn tests() -> Result<(PathBuf, PathBuf)> {
         "syscontainer-tools",
         "--package",
         "hooks",
+        "--package",
+        "lxcfs",
         "--bins",
     ]))?;
     let mut cargo = step::cargo();

@@ -27,6 +27,7 @@ pub fn gather(store: &Store, container: &Container, config: &Config, root: &Root
         devices: devices(config)?,
         block_devices: block_devices(&config.resources)?,
         huge_page: huge_page()?,
+        lxcfs_hook: super::lxcfs::hook(config)?,
         kernel: kernel(),
     })
 }

@@ -7,6 +7,7 @@ pub mod env_file;
 mod facts;
 pub mod hook_spec;
 pub mod host_channel;
+mod lxcfs;
 mod network_files;
 mod rootfs;
 mod run_host;

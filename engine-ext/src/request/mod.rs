@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use container::config::{
-    Config, HostChannel, Log, Mount, Namespaces, NetworkFiles, Process, Resources, RestartPolicy,
-    Security, UserRemap, VERSION,
+    Config, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles, Process,
+    Resources, RestartPolicy, Security, UserRemap, VERSION,
 };
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
@@ -72,6 +72,7 @@ pub struct Request {
     pub log: Log,
     pub hook_spec: Option<PathBuf>,
     pub hooks: Hooks,
+    pub lxcfs: Lxcfs,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     /// Went through, and somebody should know.
@@ -117,6 +118,18 @@ impl Findings {
 }
 
 /// Reads and checks all options; the error lists everything that is wrong.
+fn lxcfs(text: &str) -> Result<LxcfsChoice> {
+    Ok(match text {
+        "auto" => LxcfsChoice::Auto,
+        "on" => LxcfsChoice::On,
+        "off" => LxcfsChoice::Off,
+        _ => bail!(
+            "--lxcfs {text}: use auto, on or off; which files a container gets is said in the \
+             daemon's configuration"
+        ),
+    })
+}
+
 pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<Request> {
     let mut found = Findings::default();
     found.note(unsupported::check(args));
@@ -177,6 +190,10 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         log: found.take(log::parse(&args.identity.log_opt, args.identity.log_driver.as_deref())),
         hook_spec,
         hooks,
+        lxcfs: Lxcfs {
+            choice: found.maybe(system.lxcfs.as_deref(), lxcfs).unwrap_or_default(),
+            directory: PathBuf::from(&system.lxcfs_dir),
+        },
         labels: found.take(environment::labels(
             &args.identity.label,
             &args.identity.label_file,
@@ -406,6 +423,7 @@ impl Request {
             log: self.log,
             hook_spec: self.hook_spec,
             hooks: self.hooks,
+            lxcfs: self.lxcfs,
             labels: self.labels,
             annotations: self.annotations,
         }

@@ -16,10 +16,10 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 use container::Config;
-use container::config::Seccomp;
+use container::config::{LxcfsChoice, Seccomp};
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxSeccomp, RootBuilder, Spec,
-    SpecBuilder,
+    HookBuilder, Hooks, Linux, LinuxBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxSeccomp,
+    RootBuilder, Spec, SpecBuilder,
 };
 
 pub use capabilities::{bounding, for_user};
@@ -34,6 +34,9 @@ const SYSTEM_CONTAINER: &str = runtime::system::ANNOTATION;
 /// The specification version whose members are used below.
 pub const OCI_VERSION: &str = "1.2.0";
 
+/// A daemon that hangs holds a start no longer than this, in seconds.
+const LXCFS_PATIENCE_S: i64 = 10;
+
 /// The document.
 pub fn build(config: &Config, host: &Host) -> Result<Spec> {
     let capabilities = capabilities::bounding(config);
@@ -43,7 +46,7 @@ pub fn build(config: &Config, host: &Host) -> Result<Spec> {
         .root(root)
         .process(process::build(config, host, &capabilities)?)
         .mounts(mounts::build(config, host)?)
-        .hooks(config.hooks.clone())
+        .hooks(hooks(config, host)?)
         .linux(linux(config, host, seccomp(config, host, &capabilities)?)?)
         .annotations(annotations(config))
         .build()?;
@@ -69,6 +72,20 @@ fn linux(config: &Config, host: &Host, seccomp: Option<LinuxSeccomp>) -> Result<
     }
     linux.set_seccomp(seccomp);
     Ok(linux)
+}
+
+/// What was asked for, and the one of lxcfs.
+fn hooks(config: &Config, host: &Host) -> Result<Hooks> {
+    let mut hooks = config.hooks.clone();
+    let Some(program) = &host.lxcfs_hook else { return Ok(hooks) };
+    let directory = config.lxcfs.directory.to_string_lossy().into_owned();
+    let mut args = vec!["lxcfs-hook".to_owned(), "--runtime-dir".to_owned(), directory];
+    if config.lxcfs.choice == LxcfsChoice::On {
+        args.push("--required".to_owned());
+    }
+    let hook = HookBuilder::default().path(program).args(args).timeout(LXCFS_PATIENCE_S).build()?;
+    hooks.create_runtime_mut().get_or_insert_default().push(hook);
+    Ok(hooks)
 }
 
 /// Below every hierarchy's root.

@@ -52,6 +52,7 @@ fn config() -> Config {
         stop_signal: None,
         log: Log::default(),
         hook_spec: None,
+        lxcfs: container::config::Lxcfs::default(),
         hooks: Hooks::default(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),

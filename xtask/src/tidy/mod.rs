@@ -31,6 +31,7 @@ pub(crate) fn commands() -> Vec<(&'static str, clap::Command)> {
         ("8", runtime::cli::command()),
         ("8", syscontainer_tools::cli::command()),
         ("8", hooks::cli::command()),
+        ("8", hooks::lxcfs::command()),
     ]
 }
 

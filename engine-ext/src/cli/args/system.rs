@@ -29,6 +29,15 @@ pub struct SystemArgs {
     /// Write the environment to this file of the rootfs, too
     #[arg(long, value_name = "FILE")]
     pub env_target_file: Option<String>,
+    /// Show a machine of its own by lxcfs: auto, on, off
+    ///
+    /// auto (default): a system container gets it when lxcfs runs at its start. on: it does not
+    /// start without.
+    #[arg(long, value_name = "auto|on|off")]
+    pub lxcfs: Option<String>,
+    /// Runtime directory of lxcfs
+    #[arg(long, value_name = "DIR", default_value = "/run/lxcfs")]
+    pub lxcfs_dir: String,
     /// Run the hooks of this file at start and stop
     #[arg(long, value_name = "FILE")]
     pub hook_spec: Option<String>,

@@ -1,0 +1,162 @@
+//! lxcfs and the engine: a container sees a machine of its own from its first moment.
+
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tests::need::{BUSYBOX, FUSE, ROOT};
+use tests::{Container, Story, World, story, wait};
+
+pub(crate) fn stories() -> Vec<Story> {
+    const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, FUSE];
+    vec![
+        story("lxcfs::a_container_sees_its_own_memory", NEEDS, memory),
+        story("lxcfs::wanted_off_or_required", NEEDS, choices),
+        story("lxcfs::the_daemon_is_killed_and_comes_back", NEEDS, killed),
+    ]
+}
+
+/// A daemon of this world's own.
+struct Lxcfs<'w> {
+    world: &'w World,
+    daemon: Child,
+}
+
+impl<'w> Lxcfs<'w> {
+    fn start(world: &'w World) -> Result<Self> {
+        let mount = world.path("lxcfs");
+        if !mount.exists() {
+            std::fs::create_dir(&mount)?;
+        }
+        let call = world.program("lxcfs").arg("-f").arg("--pidfile").arg(world.path("lxcfs.pid"));
+        let call = call.arg("--runtime-dir").arg(Self::directory(world)).arg(&mount);
+        let mut command = call.command();
+        let null = Stdio::null;
+        let daemon = command.stdin(null()).stdout(null()).stderr(null()).spawn()?;
+        let lxcfs = Self { world, daemon };
+        wait::until("lxcfs answers", Duration::from_secs(10), || {
+            let text = std::fs::read_to_string(mount.join("proc/meminfo"));
+            Ok(text.is_ok_and(|text| !text.is_empty()).then_some(()))
+        })?;
+        Ok(lxcfs)
+    }
+
+    fn directory(world: &World) -> PathBuf {
+        world.path("lxcfs-run")
+    }
+
+    fn options(&self) -> [String; 2] {
+        ["--lxcfs-dir".into(), Self::directory(self.world).to_string_lossy().into_owned()]
+    }
+
+    fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.daemon.id())?;
+        let pid = rustix::process::Pid::from_raw(pid).context("a pid")?;
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let ended =
+            wait::until("lxcfs ends", Duration::from_secs(10), || Ok(self.daemon.try_wait()?))?;
+        ensure!(ended.success(), "lxcfs ended with {ended}");
+        Ok(())
+    }
+}
+
+impl Drop for Lxcfs<'_> {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+        // What a killed daemon leaves.
+        let mount = self.world.path("lxcfs");
+        let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+fn total(container: &Container<'_>) -> Result<u64> {
+    let output = container.exec(["sh", "-c", "grep MemTotal /proc/meminfo"]).ok()?;
+    let number = output.stdout.split_whitespace().nth(1).context("a number")?;
+    Ok(number.parse()?)
+}
+
+fn host_total() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo")?;
+    Ok(text.split_whitespace().nth(1).context("a number")?.parse()?)
+}
+
+fn memory(world: &World) -> Result<()> {
+    let lxcfs = Lxcfs::start(world)?;
+    let [option, dir] = lxcfs.options();
+    let container = world.sleeper(&["--system-container", "-m", "64m", &option, &dir])?;
+    ensure!(total(&container)? == 65536, "{} kB", total(&container)?);
+    let uptime = container.exec(["sh", "-c", "cut -d. -f1 /proc/uptime"]).ok()?;
+    ensure!(uptime.line().parse::<u64>()? < 60, "it has been up for {uptime}");
+    // A new init gets them anew.
+    container.isula("restart", ["-t", "0"]).ok()?;
+    ensure!(total(&container)? == 65536, "{} kB", total(&container)?);
+    // An ordinary container sees the host unless it asks.
+    let plain = world.sleeper(&["-m", "64m", &option, &dir])?;
+    ensure!(total(&plain)? == host_total()?, "{} kB", total(&plain)?);
+    plain.remove()?;
+    let asked = world.sleeper(&["-m", "64m", "--lxcfs", "on", &option, &dir])?;
+    ensure!(total(&asked)? == 65536, "{} kB", total(&asked)?);
+    asked.remove()?;
+    container.remove()?;
+    lxcfs.stop()
+}
+
+fn choices(world: &World) -> Result<()> {
+    let dir = world.path("nobody").to_string_lossy().into_owned();
+    let auto = world.sleeper(&["--system-container", "-m", "64m", "--lxcfs-dir", &dir])?;
+    ensure!(total(&auto)? == host_total()?, "{} kB", total(&auto)?);
+    auto.remove()?;
+    let options = ["--system-container", "--lxcfs", "on", "--lxcfs-dir", &dir];
+    let rootfs = world.busybox()?;
+    let refused = world.isula_with("run", &options, &rootfs, &["true"]).code(125)?;
+    let expected = format!(
+        "isula: run: --lxcfs on: lxcfs does not run ({dir}/control.sock is not there); start it, \
+         or say --lxcfs auto\n"
+    );
+    ensure!(refused.stderr == expected, "{refused}");
+    let refused = world.isula_with("run", &["--lxcfs", "proc"], &rootfs, &["true"]).code(125)?;
+    ensure!(refused.stderr.contains("--lxcfs proc: use auto, on or off"), "{refused}");
+    world.remove_containers();
+
+    let lxcfs = Lxcfs::start(world)?;
+    let [option, dir] = lxcfs.options();
+    let options = ["--system-container", "-m", "64m", "--lxcfs", "off", &option, &dir];
+    let off = world.sleeper(&options)?;
+    ensure!(total(&off)? == host_total()?, "{} kB", total(&off)?);
+    off.remove()?;
+    lxcfs.stop()
+}
+
+/// SIGKILL of the process that answers reads, over and over, while the container reads.
+fn killed(world: &World) -> Result<()> {
+    let lxcfs = Lxcfs::start(world)?;
+    let [option, dir] = lxcfs.options();
+    let container = world.sleeper(&["--system-container", "-m", "64m", &option, &dir])?;
+    let script = "i=0; while [ $i -lt 300 ]; do \
+                  grep -q 'MemTotal: *65536 kB' /proc/meminfo || { echo bad read $i; exit 1; }; \
+                  i=$((i+1)); done; echo all good";
+    let read = container.exec(["sh", "-c", script]);
+    let mut reader = read.command();
+    let reader = reader.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let holder = i32::try_from(lxcfs.daemon.id())?;
+    let mut workers = std::collections::BTreeSet::new();
+    wait::until("three workers were killed", Duration::from_secs(20), || {
+        let path = format!("/proc/{holder}/task/{holder}/children");
+        for word in std::fs::read_to_string(path)?.split_whitespace() {
+            let worker: i32 = word.parse()?;
+            if let (true, Some(pid)) =
+                (workers.insert(worker), rustix::process::Pid::from_raw(worker))
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        Ok((workers.len() >= 3).then_some(()))
+    })?;
+    let output = reader.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success() && said == "all good\n", "{}: {said}", output.status);
+    container.remove()?;
+    lxcfs.stop()
+}
