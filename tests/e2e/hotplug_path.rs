@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use tests::need::{BUSYBOX, IDMAP_TMPFS, ROOT};
+use tests::need::{BUSYBOX, FUSE, IDMAP_TMPFS, ROOT};
 use tests::{Container, Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -17,6 +17,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_path::what_is_refused", &[ROOT, BUSYBOX], refused),
         story("hotplug_path::a_source_that_leads_elsewhere_now", &[ROOT, BUSYBOX], repointed),
         story("hotplug_path::links_lead_nowhere_else", &[ROOT, BUSYBOX], hostile),
+        story("hotplug_path::a_source_that_never_answers", &[ROOT, BUSYBOX, FUSE], unanswered),
     ]
 }
 
@@ -210,4 +211,24 @@ fn hostile(world: &World) -> Result<()> {
     let left = mounts.lines().filter(|line| line.contains("/data ")).count();
     ensure!(left == 0, "it is gone:\n{mounts}");
     container.remove().context("remove it")
+}
+
+/// A filesystem whose server is there and does not answer: whoever looks at it waits.
+fn unanswered(world: &World) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let dir = world.new_directory("fuse")?;
+    let server = fs::File::options().read(true).write(true).open("/dev/fuse")?;
+    let fd = server.as_raw_fd();
+    world.mount("fuse", &dir, &format!("fd={fd},rootmode=40000,user_id=0,group_id=0"))?;
+    let container = world.sleeper(&["--name", "web"])?;
+    let path = pair(&dir, "/m");
+    world
+        .tools(["--timeout", "1", "add-path", "web", &path])
+        .code(7)?
+        .expect_stderr("container web does not answer for 1 s")?;
+    // The lock is free, and other things can be done.
+    world.tools(["add-device", "web", "/dev/fuse:/dev/n1"]).ok()?;
+    world.tools(["list-path", "web"]).ok()?.expect_stdout("[]\n")?;
+    drop(server);
+    container.remove()
 }

@@ -13,6 +13,7 @@ mod exec;
 mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
+mod hotplug_model;
 mod hotplug_path;
 mod hotplug_replay;
 mod limits;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_engine::stories(),
+        hotplug_model::stories(),
         hotplug_path::stories(),
         hotplug_replay::stories(),
         limits::stories(),
