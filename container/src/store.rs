@@ -143,6 +143,23 @@ impl Store {
         self.drop_name(&old, &container.id)
     }
 
+    /// Changes what was asked for and writes it, unless `change` fails. Nobody renames, changes or
+    /// removes the container meanwhile.
+    pub fn amend<E: From<Error>>(
+        &self,
+        container: &Container,
+        change: impl FnOnce(&mut Config) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _store = self.lock()?;
+        let before = container.config()?;
+        let mut config = before.clone();
+        change(&mut config)?;
+        if config != before {
+            file::write_json(&container.config_path(), &config)?;
+        }
+        Ok(())
+    }
+
     /// Removes every trace of a container that does not run. Its rootfs is not ours.
     pub fn remove(&self, container: &Container) -> Result<()> {
         let _store = self.lock()?;

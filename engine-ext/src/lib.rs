@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod cli;
+pub mod copy;
 pub mod host;
 pub mod lifecycle;
 pub mod prepare;

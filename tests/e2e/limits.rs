@@ -21,7 +21,7 @@ pub(crate) fn stories() -> Vec<Story> {
 const MIB: u64 = 1 << 20;
 
 /// A file of the container's own cgroup, by its name in v1 or in v2.
-fn file(container: &Container<'_>, v1: &str, v2: &str) -> Result<String> {
+pub(crate) fn file(container: &Container<'_>, v1: &str, v2: &str) -> Result<String> {
     let mut looked = Vec::new();
     for hierarchy in leaks::hierarchies() {
         for name in [v1, v2] {

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 mod attach;
 mod boot;
+mod copy;
 mod crash;
+mod daily;
 mod engines;
 mod errors;
 mod exec;
@@ -32,7 +34,9 @@ fn main() -> ExitCode {
     let stories = [
         attach::stories(),
         boot::stories(),
+        copy::stories(),
         crash::stories(),
+        daily::stories(),
         engines::stories(),
         errors::stories(),
         exec::stories(),

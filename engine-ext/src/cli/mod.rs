@@ -2,11 +2,15 @@
 
 pub mod args;
 mod attach;
+mod completion;
+mod cp;
 mod create;
 mod exec;
+mod export;
 mod info;
 mod inspect;
 mod kill;
+mod listing;
 mod logs;
 mod pause;
 mod ps;
@@ -15,8 +19,11 @@ mod restart;
 mod rm;
 mod run;
 mod start;
+mod stats;
 mod stop;
+mod top;
 mod unsupported;
+mod update;
 mod version;
 mod wait;
 
@@ -93,8 +100,11 @@ struct Global {
 #[command(defer = true)]
 enum Verb {
     Attach(Adapted<attach::AttachArgs>),
+    Completion(Adapted<completion::CompletionArgs>),
+    Cp(Adapted<cp::CpArgs>),
     Create(Adapted<Box<create::CreateArgs>>),
     Exec(Adapted<exec::ExecArgs>),
+    Export(Adapted<export::ExportArgs>),
     Info(Adapted<info::InfoArgs>),
     Inspect(Adapted<inspect::InspectArgs>),
     Kill(Adapted<kill::KillArgs>),
@@ -106,8 +116,11 @@ enum Verb {
     Rm(Adapted<rm::RmArgs>),
     Run(Adapted<Box<run::RunArgs>>),
     Start(Adapted<start::StartArgs>),
+    Stats(Adapted<stats::StatsArgs>),
     Stop(Adapted<stop::StopArgs>),
+    Top(Adapted<top::TopArgs>),
     Unpause(Adapted<pause::UnpauseArgs>),
+    Update(Adapted<Box<update::UpdateArgs>>),
     Version(Adapted<version::VersionArgs>),
     Wait(Adapted<wait::WaitArgs>),
     #[command(flatten)]
@@ -230,8 +243,11 @@ fn execute(global: Global, verb: Verb) -> Report {
     };
     match verb {
         Verb::Attach(Adapted(args)) => attach::attach(&session, &args),
+        Verb::Completion(Adapted(args)) => completion::completion(&args),
+        Verb::Cp(Adapted(args)) => cp::cp(&session, &args),
         Verb::Create(Adapted(args)) => create::create(&session, &args),
         Verb::Exec(Adapted(args)) => exec::exec(&session, &args),
+        Verb::Export(Adapted(args)) => export::export(&session, &args),
         Verb::Info(Adapted(args)) => info::info(&session, &args),
         Verb::Inspect(Adapted(args)) => inspect::inspect(&session, &args),
         Verb::Kill(Adapted(args)) => kill::kill(&session, &args),
@@ -243,8 +259,11 @@ fn execute(global: Global, verb: Verb) -> Report {
         Verb::Rm(Adapted(args)) => rm::rm(&session, &args),
         Verb::Run(Adapted(args)) => run::run(&session, &args),
         Verb::Start(Adapted(args)) => start::start(&session, &args),
+        Verb::Stats(Adapted(args)) => stats::stats(&session, &args),
         Verb::Stop(Adapted(args)) => stop::stop(&session, &args),
+        Verb::Top(Adapted(args)) => top::top(&session, &args),
         Verb::Unpause(Adapted(args)) => pause::unpause(&session, &args),
+        Verb::Update(Adapted(args)) => update::update(&session, &args),
         Verb::Version(Adapted(args)) => version::version(&args),
         Verb::Wait(Adapted(args)) => wait::wait(&session, &args),
         Verb::Unsupported(verb) => verb.refuse(),
@@ -255,8 +274,11 @@ impl Verb {
     fn name(&self) -> &'static str {
         match self {
             Self::Attach(_) => "attach",
+            Self::Completion(_) => "completion",
+            Self::Cp(_) => "cp",
             Self::Create(_) => "create",
             Self::Exec(_) => "exec",
+            Self::Export(_) => "export",
             Self::Info(_) => "info",
             Self::Inspect(_) => "inspect",
             Self::Kill(_) => "kill",
@@ -268,8 +290,11 @@ impl Verb {
             Self::Rm(_) => "rm",
             Self::Run(_) => "run",
             Self::Start(_) => "start",
+            Self::Stats(_) => "stats",
             Self::Stop(_) => "stop",
+            Self::Top(_) => "top",
             Self::Unpause(_) => "unpause",
+            Self::Update(_) => "update",
             Self::Version(_) => "version",
             Self::Wait(_) => "wait",
             Self::Unsupported(verb) => verb.name(),

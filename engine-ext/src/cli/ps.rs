@@ -1,14 +1,12 @@
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use container::{Config, State};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use ui::table::Table;
-use ui::template::Template;
 use ui::{Exit, Report};
 
-use super::{Session, print};
+use super::{Session, listing, print};
 use crate::lifecycle::shown;
 
 /// List containers
@@ -68,6 +66,9 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Names", "NAMES"),
 ];
 
+/// Shown when they are asked for.
+const FURTHER: &[(&str, &str)] = &[("Created", "CREATED"), ("State", "STATE"), ("Ports", "PORTS")];
+
 const COMMAND_WIDTH: usize = 20;
 
 pub(crate) fn ps(session: &Session, args: &PsArgs) -> Report {
@@ -99,45 +100,7 @@ fn render(args: &PsArgs, rows: &[Row], values: &[Value]) -> Result<String> {
         };
         return Ok(rows.iter().map(id).collect());
     }
-    match args.format.as_deref() {
-        None | Some("table") => table(COLUMNS, values),
-        Some("json") => Ok(format!("{:#}\n", Value::Array(values.to_vec()))),
-        Some(format) => match format.strip_prefix("table ") {
-            Some(template) => {
-                let template = Template::parse(template)?;
-                let columns = template.fields().map(column).collect::<Result<Vec<_>>>()?;
-                table(&columns, values)
-            }
-            None => {
-                let template = Template::parse(format)?;
-                let lines = values.iter().map(|value| {
-                    template.render(value).map(|line| ui::escape::line(&line).into_owned() + "\n")
-                });
-                Ok(lines.collect::<Result<String, _>>()?)
-            }
-        },
-    }
-}
-
-fn column(field: &str) -> Result<(&'static str, &'static str)> {
-    let extra = [("Created", "CREATED"), ("State", "STATE"), ("Ports", "PORTS")];
-    let known = COLUMNS.iter().chain(&extra).find(|(name, _)| *name == field).copied();
-    known.with_context(|| {
-        let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-        format!("there is no column {field:?}; there are {}", names.join(", "))
-    })
-}
-
-fn table(columns: &[(&str, &str)], values: &[Value]) -> Result<String> {
-    let mut table = Table::new(columns.iter().map(|(_, heading)| *heading));
-    for value in values {
-        let cell = |(field, _): &(&str, &str)| match &value[*field] {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        table.row(columns.iter().map(cell));
-    }
-    Ok(table.render())
+    listing::render(args.format.as_deref(), COLUMNS, FURTHER, values)
 }
 
 impl Row {

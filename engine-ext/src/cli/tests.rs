@@ -81,12 +81,6 @@ fn what_needs_a_daemon_or_images_is_refused_by_name() {
     "#]],
     );
     check(
-        "cp web1:/etc/hosts .",
-        expect![[r#"
-        1: isula: cp: not supported yet; copy below the rootfs, which is a directory of the host
-    "#]],
-    );
-    check(
         "network ls",
         expect![[r#"
         1: isula: network: not supported yet; give containers links with isulad-tools add-nic

@@ -55,11 +55,7 @@ pub(crate) struct Anything {
 #[command(defer = true)]
 pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
-    Cp(Anything),
-    #[command(hide = true)]
     Events(Anything),
-    #[command(hide = true)]
-    Export(Anything),
     #[command(hide = true)]
     Images(Anything),
     #[command(hide = true)]
@@ -81,13 +77,7 @@ pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
     Search(Anything),
     #[command(hide = true)]
-    Stats(Anything),
-    #[command(hide = true)]
     Tag(Anything),
-    #[command(hide = true)]
-    Top(Anything),
-    #[command(hide = true)]
-    Update(Anything),
     #[command(hide = true)]
     Volume(Anything),
 }
@@ -106,9 +96,7 @@ impl UnsupportedVerb {
 
     fn what(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Cp(_) => ("cp", "copy below the rootfs, which is a directory of the host"),
             Self::Events(_) => ("events", "ask isula ps"),
-            Self::Export(_) => ("export", "tar the rootfs, which is a directory of the host"),
             Self::Images(_) => ("images", NO_IMAGES),
             Self::Import(_) => ("import", NO_IMAGES),
             Self::Load(_) => ("load", NO_IMAGES),
@@ -119,10 +107,7 @@ impl UnsupportedVerb {
             Self::Pull(_) => ("pull", NO_IMAGES),
             Self::Rmi(_) => ("rmi", NO_IMAGES),
             Self::Search(_) => ("search", NO_IMAGES),
-            Self::Stats(_) => ("stats", "read the files of the container's cgroup"),
             Self::Tag(_) => ("tag", NO_IMAGES),
-            Self::Top(_) => ("top", "run ps inside: isula exec CONTAINER ps"),
-            Self::Update(_) => ("update", "make the container again with other limits"),
             Self::Volume(_) => ("volume", "name host paths with --volume"),
         }
     }

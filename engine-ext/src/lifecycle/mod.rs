@@ -1,13 +1,16 @@
 //! The order of things: one file a use case, each a list of steps from top to bottom.
 
+mod copy;
 mod create;
 pub mod exec;
+mod export;
 mod kill;
 mod pause;
 mod remove;
 mod start;
 mod stop;
 mod takeover;
+mod update;
 mod wait;
 
 use std::path::PathBuf;
@@ -16,13 +19,16 @@ use container::Store;
 use linux::process::Pid;
 use runtime::Runtime;
 
+pub use copy::{Copy, copy_in, copy_out};
 pub use create::create;
+pub use export::export;
 pub use kill::kill;
 pub use pause::{pause, unpause};
 pub use remove::{remove, take_away};
 pub(crate) use start::outcome;
 pub use start::{Foreground, Outcome, Start, start};
 pub use stop::{Stop, stop};
+pub use update::update;
 pub use wait::wait;
 
 /// What every use case works with.

@@ -28,7 +28,7 @@ use linux::process::Signal;
 use oci_spec::runtime::Hooks;
 use ui::report::Many;
 
-use crate::cli::args::ContainerArgs;
+use crate::cli::args::{ContainerArgs, ResourceArgs};
 
 /// What a command line may refer to.
 #[expect(missing_debug_implementations, reason = "two functions")]
@@ -115,6 +115,27 @@ impl Findings {
     pub fn each<T>(&mut self, texts: &[String], read: impl Fn(&str) -> Result<T>) -> Vec<T> {
         texts.iter().filter_map(|text| self.take(read(text).map(Some))).collect()
     }
+}
+
+/// What `update` was asked to change.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Those that are named.
+    pub resources: Resources,
+    pub restart: Option<RestartPolicy>,
+}
+
+/// Reads the options of `update`; the error lists everything that is wrong.
+pub fn build_change(args: &ResourceArgs, restart: Option<&str>) -> Result<Change> {
+    let mut found = Findings::default();
+    let resources = resources::parse_change(args, &mut found);
+    let restart = found.maybe(restart, |text| Ok(text.parse()?));
+    let change = Change { resources, restart };
+    if change.restart.is_none() && change.resources == Resources::default() && found.0.is_empty() {
+        found.note(Err(anyhow!("nothing to change; name a limit or --restart")));
+    }
+    Many::check(found.0)?;
+    Ok(change)
 }
 
 /// Reads and checks all options; the error lists everything that is wrong.

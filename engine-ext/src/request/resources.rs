@@ -27,12 +27,11 @@ pub fn parse(
         ..Resources::default()
     };
     memory(args, &mut resources, found);
+    found.note(check_memory(&resources));
     cpu(args, &mut resources, found);
+    found.note(check_cpu(&resources));
     block_io(args, &mut resources, found);
-    resources.pids_limit = found.maybe(args.pids_limit.as_deref(), |text| {
-        let limit: i64 = integer("--pids-limit", text)?;
-        Ok(if limit <= 0 { -1 } else { limit })
-    });
+    resources.pids_limit = found.maybe(args.pids_limit.as_deref(), pids_limit);
     resources.files_limit = found.maybe(args.files_limit.as_deref(), |text| {
         let limit: i64 = integer("--files-limit", text)?;
         Ok(if limit <= 0 { -1 } else { limit })
@@ -71,11 +70,81 @@ fn memory(args: &ResourceArgs, resources: &mut Resources, found: &mut Findings) 
             }
         })
         .flatten();
-    found.note(check_memory(resources));
 }
 
-/// What holds between the memory limits; `update` asks as well.
-pub fn check_memory(resources: &Resources) -> Result<()> {
+/// The limits that `update` was asked to change; how they go with the others is for [`changed`].
+pub fn parse_change(args: &ResourceArgs, found: &mut Findings) -> Resources {
+    let mut change = Resources {
+        cpuset_cpus: found.maybe(args.cpuset_cpus.as_deref(), |text| cpu_list("cpuset.cpus", text)),
+        cpuset_mems: found.maybe(args.cpuset_mems.as_deref(), |text| cpu_list("cpuset.mems", text)),
+        ..Resources::default()
+    };
+    memory(args, &mut change, found);
+    cpu(args, &mut change, found);
+    block_io(args, &mut change, found);
+    change.pids_limit = found.maybe(args.pids_limit.as_deref(), pids_limit);
+    change
+}
+
+/// `before` with everything that `change` names, if that goes together.
+pub fn changed(before: &Resources, change: &Resources) -> Result<Resources> {
+    let swap = change.memory_swap.or(before.memory_swap).filter(|&swap| swap > 0);
+    if let (Some(memory), Some(swap), None) = (change.memory, swap, change.memory_swap) {
+        ensure!(
+            memory <= swap,
+            "Memory limit should be smaller than already set memoryswap limit, update the \
+             memoryswap at the same time"
+        );
+    }
+    let mut after = before.clone();
+    let Resources {
+        cpu_shares,
+        cpu_period,
+        cpu_quota,
+        nano_cpus,
+        cpu_rt_runtime,
+        cpu_rt_period,
+        cpuset_cpus,
+        cpuset_mems,
+        memory,
+        memory_reservation,
+        memory_swap,
+        kernel_memory,
+        pids_limit,
+        blkio_weight,
+        ..
+    } = change.clone();
+    fn set<T>(place: &mut Option<T>, value: Option<T>) {
+        if value.is_some() {
+            *place = value;
+        }
+    }
+    set(&mut after.cpu_shares, cpu_shares);
+    set(&mut after.cpu_period, cpu_period);
+    set(&mut after.cpu_quota, cpu_quota);
+    set(&mut after.nano_cpus, nano_cpus);
+    set(&mut after.cpu_rt_runtime, cpu_rt_runtime);
+    set(&mut after.cpu_rt_period, cpu_rt_period);
+    set(&mut after.cpuset_cpus, cpuset_cpus);
+    set(&mut after.cpuset_mems, cpuset_mems);
+    set(&mut after.memory, memory);
+    set(&mut after.memory_reservation, memory_reservation);
+    set(&mut after.memory_swap, memory_swap);
+    set(&mut after.kernel_memory, kernel_memory);
+    set(&mut after.pids_limit, pids_limit);
+    set(&mut after.blkio_weight, blkio_weight);
+    check_memory(&after)?;
+    check_cpu(&after)?;
+    Ok(after)
+}
+
+fn pids_limit(text: &str) -> Result<i64> {
+    let limit: i64 = integer("--pids-limit", text)?;
+    Ok(if limit <= 0 { -1 } else { limit })
+}
+
+/// What holds between the memory limits.
+fn check_memory(resources: &Resources) -> Result<()> {
     let (memory, swap) = (resources.memory, resources.memory_swap);
     ensure!(memory.is_none_or(|m| m >= MEMORY_MIN), "Minimum memory limit allowed is 4MB");
     if let Some(reservation) = resources.memory_reservation {
@@ -120,13 +189,12 @@ fn cpu(args: &ResourceArgs, resources: &mut Resources, found: &mut Findings) {
     resources.cpu_quota = quota.filter(|&quota| quota != 0);
     if period.is_some_and(|period| period < 0) {
         found.note(Err(anyhow::anyhow!("CPU cfs period can not be less than 1ms (i.e. 1000)")));
-    } else {
-        found.note(check_cpu(resources));
+        resources.cpu_period = None;
     }
 }
 
-/// What holds between the CPU limits; `update` asks as well.
-pub fn check_cpu(resources: &Resources) -> Result<()> {
+/// What holds between the CPU limits.
+fn check_cpu(resources: &Resources) -> Result<()> {
     if let Some(period) = resources.cpu_period {
         ensure!(period >= 1000, "CPU cfs period can not be less than 1ms (i.e. 1000)");
         ensure!(period <= 1_000_000, "CPU cfs period can not be more than 1s (i.e. 1000000)");

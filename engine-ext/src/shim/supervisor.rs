@@ -181,11 +181,7 @@ impl Supervisor {
             system_container: self.config.system_container,
             ran_for,
         };
-        // `update --restart` may have changed its mind.
-        if let Ok(config) = self.container.config() {
-            self.config.restart = config.restart;
-            self.config.auto_remove = config.auto_remove;
-        }
+        self.reread();
         let (decision, counters) = decide(self.config.restart, &end, self.counters);
         self.counters = counters;
         let code = status.code();
@@ -201,8 +197,18 @@ impl Supervisor {
         };
     }
 
+    /// `update` may have changed policy and limits since.
+    fn reread(&mut self) {
+        if let Ok(config) = self.container.config() {
+            self.config.restart = config.restart;
+            self.config.auto_remove = config.auto_remove;
+            self.config.resources = config.resources;
+        }
+    }
+
     /// The pause before a restart is over.
     pub(super) fn restart(&mut self) {
+        self.reread();
         match self.start_guest() {
             Ok(()) => self.console.announce_restart(Instant::now()),
             Err(error) => {
