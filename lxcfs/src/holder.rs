@@ -4,6 +4,8 @@
 //! out again. When five have failed within ten seconds, the holder answers with host values itself
 //! and tries again. Nothing here depends on what a container can do.
 
+mod setup;
+
 use std::{
     collections::VecDeque,
     os::{
@@ -19,19 +21,15 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use linux::{
-    lock::Lock,
     poll::{Interest, Poll},
-    process::{Pid, PidFd},
     signal::{Signal, SignalFd},
     socket::{self, Kind},
 };
 
 use crate::{
-    connection,
-    control::{self, Request, Response},
-    last_resort,
+    connection, last_resort,
     orders::{self, Answer, Options, Order},
-    state, systemd,
+    systemd,
 };
 
 /// So many failures within so long, and the holder serves itself.
@@ -60,17 +58,17 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
         Signal::USR2,
         Signal::HUP,
     ])?;
-    let _lock = lock(pid_file)?;
+    let _lock = setup::lock(pid_file)?;
     for dir in [options.runtime_dir.clone(), options.containers()] {
-        make_dir(&dir)?;
+        setup::make_dir(&dir)?;
     }
-    let (device, memory) = connection(&options)?;
+    let (device, memory) = setup::connection(&options)?;
     if systemd::is_manager() {
         systemd::store(device.as_fd(), memory.as_fd())?;
     }
     let mut holder = Holder {
-        control: listen(&options.control(), Kind::SeqPacket)?,
-        metrics: listen(&options.metrics, Kind::Stream)?,
+        control: setup::listen(&options.control(), Kind::SeqPacket)?,
+        metrics: setup::listen(&options.metrics, Kind::Stream)?,
         device: Arc::new(device),
         memory,
         program: std::env::current_exe().context("find our own program")?,
@@ -88,76 +86,6 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
     let ended = holder.events(&signals);
     holder.end();
     ended
-}
-
-/// The pid file is also the lock: a second daemon on it is refused.
-fn lock(path: &Path) -> Result<Lock> {
-    let Some(lock) = Lock::try_exclusive(path)? else {
-        let holder = linux::lock::holder(path)
-            .map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
-        bail!(
-            "lock {}: held by {holder}; end that daemon, or give this one its own --pidfile and \
-             --runtime-dir",
-            path.display()
-        );
-    };
-    let own = format!("{}\n", Pid::current());
-    // Not by rename: the lock is on this very file.
-    std::fs::write(path, own).with_context(|| format!("write {}", path.display()))?;
-    Ok(lock)
-}
-
-fn make_dir(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("make {}", path.display()))
-}
-
-fn listen(path: &Path, kind: Kind) -> Result<OwnedFd> {
-    // Left by a daemon that was killed: we have the lock, so nobody listens there any more.
-    match rustix::fs::unlink(path) {
-        Ok(()) | Err(linux::Errno::NOENT) => {}
-        Err(errno) => {
-            return Err(linux::Error::new(format!("remove {}", path.display()), errno).into());
-        }
-    }
-    Ok(socket::listen(path, kind)?)
-}
-
-/// The connection and the state: what the service manager kept, what the worker of a holder that
-/// was killed still has, or new ones.
-fn connection(options: &Options) -> Result<(OwnedFd, OwnedFd)> {
-    if let Some(stored) = systemd::stored()? {
-        tracing::info!("connection taken over from the service manager");
-        return Ok(stored);
-    }
-    match control::ask(&options.control(), &Request::Handover) {
-        Ok((Response::Handover { mount, pid }, fds)) if mount == options.mount => {
-            if let Ok([device, memory]) = <[OwnedFd; 2]>::try_from(fds) {
-                end_orphan(pid)?;
-                connection::resend(&device)?;
-                tracing::info!(pid, "connection taken over from a worker without a holder");
-                return Ok((device, memory));
-            }
-        }
-        Ok((Response::Handover { mount, pid }, _)) => bail!(
-            "start at {}: worker {pid} of an earlier daemon serves {}; give this one its own \
-             --runtime-dir",
-            options.mount.display(),
-            mount.display()
-        ),
-        Ok((response, _)) => tracing::warn!(?response, "a worker would not hand over"),
-        Err(_) => {}
-    }
-    Ok((connection::mount(&options.mount)?, state::create()?))
-}
-
-fn end_orphan(pid: i32) -> Result<()> {
-    let Some(pid) = Pid::new(pid) else { return Ok(()) };
-    let Ok(process) = PidFd::open(pid) else { return Ok(()) };
-    process.signal(Signal::KILL)?;
-    if !process.exits_within(Some(START))? {
-        bail!("end worker {pid} of an earlier daemon: it does not end");
-    }
-    Ok(())
 }
 
 /// A worker that serves.

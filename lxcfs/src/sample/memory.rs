@@ -1,9 +1,8 @@
 //! Memory and swap of one cgroup.
 //!
-//! Documentation/admin-guide/cgroup-v1/memory.rst 5.2 (memory.stat, `total_*`), cgroup-v2.rst
-//! (memory.stat). v1 writes "no limit" as the largest page-aligned signed number.
+//! Documentation/admin-guide/cgroup-v1/memory.rst 5.2, cgroup-v2.rst. v1 writes "no limit" as the largest page-aligned signed number.
 
-use super::Version;
+use super::MemoryStat;
 use crate::text;
 
 /// From here on a v1 limit means "none": `PAGE_COUNTER_MAX` pages of any page size up to 64 KiB.
@@ -24,111 +23,18 @@ pub struct MemorySample {
     pub huge_pages: Option<HugePages>,
 }
 
-/// `memory.stat`, one field a meaning, whatever the two versions call it. Bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is the line of meminfo with that name")]
-pub struct MemoryStat {
-    pub cached: u64,
-    pub anon: u64,
-    pub shmem: u64,
-    pub mapped: u64,
-    pub dirty: u64,
-    pub writeback: u64,
-    pub active_anon: u64,
-    pub inactive_anon: u64,
-    pub active_file: u64,
-    pub inactive_file: u64,
-    pub unevictable: u64,
-    pub anon_huge: u64,
-    pub shmem_huge: u64,
-    pub file_huge: u64,
-    pub slab_reclaimable: u64,
-    pub slab_unreclaimable: u64,
-    pub kernel_stack: u64,
-    pub page_tables: u64,
-    pub sec_page_tables: u64,
-    pub percpu: u64,
-    pub vmalloc: u64,
-    pub swap_cached: u64,
-    pub zswap: u64,
-    pub zswapped: u64,
-    /// v1 only: the lowest limit up the tree, which the kernel has worked out already.
-    pub hierarchical_limit: Option<u64>,
-    /// v1 only: the same for memory and swap together.
-    pub hierarchical_memsw_limit: Option<u64>,
-}
-
-impl MemoryStat {
-    /// Reads `memory.stat`. Keys are compared whole: `file` is a prefix of `file_mapped`.
-    pub fn parse(version: Version, stat: &[u8]) -> MemoryStat {
-        let mut parsed = MemoryStat::default();
-        for (key, value) in text::pairs(stat) {
-            match version {
-                Version::V1 => parsed.set_v1(key, value),
-                Version::V2 => parsed.set_v2(key, value),
-            }
+/// The limits that v1 has worked out up the tree already and tells in `memory.stat`: of memory, and
+/// of memory and swap together.
+pub fn parse_v1_limits(stat: &[u8]) -> (Option<u64>, Option<u64>) {
+    let mut limits = (None, None);
+    for (key, value) in text::pairs(stat) {
+        match key {
+            b"hierarchical_memory_limit" => limits.0 = limit_of_number(value),
+            b"hierarchical_memsw_limit" => limits.1 = limit_of_number(value),
+            _ => {}
         }
-        parsed
     }
-
-    fn set_v1(&mut self, key: &[u8], value: u64) {
-        let field = match key {
-            b"total_cache" => &mut self.cached,
-            b"total_rss" => &mut self.anon,
-            b"total_shmem" => &mut self.shmem,
-            b"total_mapped_file" => &mut self.mapped,
-            b"total_dirty" => &mut self.dirty,
-            b"total_writeback" => &mut self.writeback,
-            b"total_active_anon" => &mut self.active_anon,
-            b"total_inactive_anon" => &mut self.inactive_anon,
-            b"total_active_file" => &mut self.active_file,
-            b"total_inactive_file" => &mut self.inactive_file,
-            b"total_unevictable" => &mut self.unevictable,
-            b"total_rss_huge" => &mut self.anon_huge,
-            b"total_swapcached" => &mut self.swap_cached,
-            b"hierarchical_memory_limit" => {
-                self.hierarchical_limit = limit_of_number(value);
-                return;
-            }
-            b"hierarchical_memsw_limit" => {
-                self.hierarchical_memsw_limit = limit_of_number(value);
-                return;
-            }
-            _ => return,
-        };
-        *field = value;
-    }
-
-    fn set_v2(&mut self, key: &[u8], value: u64) {
-        let field = match key {
-            b"file" => &mut self.cached,
-            b"anon" => &mut self.anon,
-            b"shmem" => &mut self.shmem,
-            b"file_mapped" => &mut self.mapped,
-            b"file_dirty" => &mut self.dirty,
-            b"file_writeback" => &mut self.writeback,
-            b"active_anon" => &mut self.active_anon,
-            b"inactive_anon" => &mut self.inactive_anon,
-            b"active_file" => &mut self.active_file,
-            b"inactive_file" => &mut self.inactive_file,
-            b"unevictable" => &mut self.unevictable,
-            b"anon_thp" => &mut self.anon_huge,
-            b"shmem_thp" => &mut self.shmem_huge,
-            b"file_thp" => &mut self.file_huge,
-            b"slab_reclaimable" => &mut self.slab_reclaimable,
-            b"slab_unreclaimable" => &mut self.slab_unreclaimable,
-            b"kernel_stack" => &mut self.kernel_stack,
-            b"pagetables" => &mut self.page_tables,
-            b"sec_pagetables" => &mut self.sec_page_tables,
-            b"percpu" => &mut self.percpu,
-            b"vmalloc" => &mut self.vmalloc,
-            b"swapcached" => &mut self.swap_cached,
-            b"zswap" => &mut self.zswap,
-            b"zswapped" => &mut self.zswapped,
-            _ => return,
-        };
-        *field = value;
-    }
+    limits
 }
 
 /// The text of a limit file of either version; `None` is "no limit".
@@ -178,15 +84,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_keys_only() {
-        let stat = MemoryStat::parse(
-            Version::V2,
-            b"anon 5\nanon_thp 2\nfile 100\nfile_mapped 30\nfile_dirty 7\nfile_writeback 3\n",
-        );
-        assert_eq!((stat.anon, stat.anon_huge, stat.cached), (5, 2, 100));
-        assert_eq!((stat.mapped, stat.dirty, stat.writeback), (30, 7, 3));
-        let stat = MemoryStat::parse(Version::V1, b"rss 1\ntotal_rss 4\ntotal_rss_huge 2\n");
-        assert_eq!((stat.anon, stat.anon_huge), (4, 2));
+    fn v1_tells_its_limits_with_the_statistics() {
+        let stat = b"rss 1\nhierarchical_memory_limit 4096\nhierarchical_memsw_limit \
+                     9223372036854771712\ntotal_rss 1\n";
+        assert_eq!(parse_v1_limits(stat), (Some(4096), None));
+        assert_eq!(parse_v1_limits(b"garbage"), (None, None));
     }
 
     #[test]

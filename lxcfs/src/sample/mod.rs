@@ -8,13 +8,6 @@ pub mod memory;
 
 pub use block::{BlockCounters, BlockSample, Disk};
 pub use cpu::{CpuBudget, CpuUsage};
-pub use memory::{HugePages, MemorySample, MemoryStat, SwapSample};
+pub use memory::{HugePages, MemorySample, SwapSample};
 
-/// Which of the two cgroup interfaces a file belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Version {
-    /// One hierarchy a controller (legacy), and the controllers a hybrid host keeps there.
-    V1,
-    /// The unified hierarchy.
-    V2,
-}
+pub use linux::cgroup::{MemoryStat, Version};

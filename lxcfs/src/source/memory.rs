@@ -7,7 +7,7 @@ use std::{
 
 use super::{CgroupFile, Place, Trees, optional};
 use crate::{
-    sample::{HugePages, MemorySample, MemoryStat, SwapSample, Version, memory::parse_limit},
+    sample::{HugePages, MemorySample, MemoryStat, SwapSample, Version, memory},
     text,
 };
 
@@ -86,7 +86,8 @@ impl MemorySource {
     pub fn sample(&self, trees: &Trees, fresh: Duration) -> linux::Result<MemorySample> {
         let mut file = Vec::with_capacity(4096);
         self.stat.read(trees, &mut file)?;
-        let mut stat = MemoryStat::parse(self.version, &file);
+        let mut stat = MemoryStat::parse(&String::from_utf8_lossy(&file), self.version);
+        let (v1_limit, v1_swap_limit) = memory::parse_v1_limits(&file);
         file.clear();
         self.usage.read(trees, &mut file)?;
         let usage = text::number(&file).unwrap_or(0);
@@ -100,11 +101,11 @@ impl MemorySource {
                 // Accounting for kernel memory may be off (cgroup.memory=nokmem): it reads 0 then.
                 stat.slab_unreclaimable = number(&self.kernel, &mut file).unwrap_or(0);
                 let swap = bounds.swap_accounted.then(|| SwapSample {
-                    limit: stat.hierarchical_memsw_limit,
+                    limit: v1_swap_limit,
                     used: number(&self.swap_usage, &mut file).unwrap_or(0).saturating_sub(usage),
                     closed: bounds.closed,
                 });
-                (stat.hierarchical_limit, swap)
+                (v1_limit, swap)
             }
             Version::V2 => {
                 let swap = bounds.swap_accounted.then(|| SwapSample {
@@ -130,7 +131,9 @@ impl MemorySource {
         let mut lowest = |files: &[CgroupFile]| {
             files
                 .iter()
-                .filter_map(|level| optional(level, trees, file).and_then(|()| parse_limit(file)))
+                .filter_map(|level| {
+                    optional(level, trees, file).and_then(|()| memory::parse_limit(file))
+                })
                 .min()
         };
         let limit = lowest(&self.limits);

@@ -21,10 +21,7 @@ use std::{
 
 use linux::{
     Context as _, Errno,
-    cgroup::{
-        layout::{Hierarchy, Layout},
-        membership::Membership,
-    },
+    cgroup::{layout::Layout, membership::Membership},
 };
 use rustix::fs::{Mode, OFlags};
 
@@ -75,14 +72,7 @@ impl Trees {
     }
 
     fn unified(&self) -> Option<usize> {
-        self.layout.hierarchies().iter().position(|tree| version(tree) == Version::V2)
-    }
-}
-
-fn version(tree: &Hierarchy) -> Version {
-    match tree.version {
-        linux::cgroup::layout::Version::V1 => Version::V1,
-        linux::cgroup::layout::Version::V2 => Version::V2,
+        self.layout.hierarchies().iter().position(|tree| tree.version == Version::V2)
     }
 }
 
@@ -146,7 +136,7 @@ impl Places {
                 _ => path,
             };
             (!path.as_os_str().is_empty()).then(|| Place {
-                version: version(hierarchy),
+                version: hierarchy.version,
                 tree: index,
                 path: path.to_owned(),
             })

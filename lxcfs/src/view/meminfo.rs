@@ -91,13 +91,13 @@ struct Lines {
 
 impl Lines {
     fn new(host: &HostTotals, memory: &MemorySample, policy: &Policy) -> Lines {
-        let stat = memory.stat.clone();
+        let stat = memory.stat;
         // A limit below one kB would make MemTotal 0, by which programs divide.
         let total = memory.limit.map_or(host.memory, |limit| (limit >> 10).min(host.memory)).max(1);
         let used = (memory.usage >> 10).min(total);
         let free = total - used;
 
-        let cached = (stat.cached >> 10).min(used);
+        let cached = (stat.file >> 10).min(used);
         let slab_reclaimable = (stat.slab_reclaimable >> 10).min(used - cached);
         let slab_unreclaimable =
             (stat.slab_unreclaimable >> 10).min(used - cached - slab_reclaimable);

@@ -5,8 +5,8 @@ use super::*;
 use crate::sample::{HugePages, MemoryStat, SwapSample, Version};
 
 const HOST: &[u8] = include_bytes!("../../../tests/fixtures/6.18-x86_64/meminfo");
-const STAT_V1: &[u8] = include_bytes!("../../../tests/fixtures/cgroup-v1/memory.stat");
-const STAT_V2: &[u8] = include_bytes!("../../../tests/fixtures/cgroup-v2/memory.stat");
+const STAT_V1: &str = include_str!("../../../tests/fixtures/cgroup-v1/memory.stat");
+const STAT_V2: &str = include_str!("../../../tests/fixtures/cgroup-v2/memory.stat");
 
 fn policy() -> Policy {
     Policy { overcommit_ratio: 50, ..Policy::default() }
@@ -28,7 +28,7 @@ fn v1_golden() {
     let memory = MemorySample {
         limit: Some(256 << 20),
         usage: 40 << 20,
-        stat: MemoryStat::parse(Version::V1, STAT_V1),
+        stat: MemoryStat::parse(STAT_V1, Version::V1),
         ..MemorySample::default()
     };
     expect_file!["../../../tests/fixtures/golden/meminfo-v1"].assert_eq(&rendered(&memory));
@@ -39,7 +39,7 @@ fn v2_golden() {
     let memory = MemorySample {
         limit: Some(512 << 20),
         usage: 200 << 20,
-        stat: MemoryStat::parse(Version::V2, STAT_V2),
+        stat: MemoryStat::parse(STAT_V2, Version::V2),
         swap: Some(SwapSample { limit: Some(1 << 30), used: 4 << 20, closed: false }),
         huge_pages: Some(HugePages { limit: 64 << 20, usage: 4 << 20 }),
     };
@@ -80,7 +80,7 @@ fn strict_leaves_unknown_lines_out() {
 
 fn stats() -> impl Strategy<Value = MemoryStat> {
     proptest::collection::vec(any::<u64>(), 24).prop_map(|values| MemoryStat {
-        cached: values[0],
+        file: values[0],
         anon: values[1],
         shmem: values[2],
         mapped: values[3],
