@@ -8,6 +8,8 @@
 )]
 
 mod identity;
+mod manager;
+mod peer;
 mod robust;
 mod semantics;
 mod toolkit;
@@ -28,12 +30,25 @@ fn missing() -> Option<&'static str> {
 }
 
 fn main() {
-    let mut arguments = Arguments::from_args();
+    // The long stories instead of the others, as for the other end-to-end tests.
+    let (flags, args): (Vec<_>, Vec<_>) = std::env::args_os().partition(|arg| arg == "--stress");
+    let mut arguments = Arguments::from_iter(args);
     // Stories measure time and share the machine's processors.
     arguments.test_threads.get_or_insert(2);
-    let stories =
-        [values::STORIES, identity::STORIES, semantics::STORIES, robust::STORIES, toolkit::STORIES];
-    let trials = stories.into_iter().flatten().map(|&(name, story)| {
+    let stories: &[&[Story]] = if flags.is_empty() {
+        &[
+            values::STORIES,
+            identity::STORIES,
+            semantics::STORIES,
+            robust::STORIES,
+            manager::STORIES,
+            toolkit::STORIES,
+            peer::STORIES,
+        ]
+    } else {
+        &[robust::STRESS]
+    };
+    let trials = stories.iter().copied().flatten().map(|&(name, story)| {
         let trial = Trial::test(name, move || {
             // A thread of its own: it unshares its mount namespace for good.
             let outcome = std::thread::spawn(story).join();

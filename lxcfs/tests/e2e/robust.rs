@@ -18,6 +18,7 @@ use crate::{
 
 pub(crate) const STORIES: &[Story] = &[
     ("a_worker_killed_every_so_often_costs_no_read", kills),
+    ("a_worker_killed_each_second_under_250_readers_costs_no_read", kills_under_load),
     ("a_worker_killed_in_a_read_has_it_answered_by_the_next", kill_in_read),
     ("a_stopped_worker_is_replaced_in_time", stopped),
     ("workers_that_cannot_live_leave_host_values", last_resort),
@@ -30,6 +31,9 @@ pub(crate) const STORIES: &[Story] = &[
     ("counters_do_not_go_back_over_a_restart", counters),
     ("many_readers_leave_threads_and_descriptors_bounded", bounded),
 ];
+
+pub(crate) const STRESS: &[Story] =
+    &[("a_worker_killed_each_second_for_ten_minutes_costs_no_read", ten_minutes)];
 
 /// Readers on threads of the host and what they met.
 struct Readers {
@@ -103,6 +107,34 @@ fn kills() {
     assert_eq!(errors, 0, "of {reads} reads");
     assert!(longest < Duration::from_secs(3), "{longest:?}");
     assert!(world.metric("lxcfs_worker_restarts_total") >= 6);
+}
+
+fn kills_under_load() {
+    kill_each_second(5);
+}
+
+fn ten_minutes() {
+    kill_each_second(600);
+}
+
+fn kill_each_second(seconds: u32) {
+    let world = World::new(&[]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    let readers = Readers::start(paths(&world), 250);
+    for _ in 0..seconds {
+        pause(1000);
+        kill(world.worker(), 9);
+    }
+    pause(500);
+    let (reads, errors, longest) = readers.end();
+    eprintln!("{seconds} kills, {reads} reads, {errors} failed, longest {longest:?}");
+    assert_eq!(errors, 0, "of {reads} reads");
+    assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
+    let log = world.log();
+    assert!(!log.contains("workers keep dying"), "{log}");
+    assert!(world.metric("lxcfs_worker_restarts_total") >= u64::from(seconds));
 }
 
 fn kill_in_read() {

@@ -27,6 +27,13 @@ pub(crate) struct World {
     guests: AtomicU32,
 }
 
+/// One of our tools: in the directory that `SYSC_BIN` names, else where cargo has built it.
+pub(crate) fn tool(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_lxcfs"));
+    let dir = std::env::var_os("SYSC_BIN").map(PathBuf::from);
+    dir.as_deref().or(built.parent()).expect("a program is in a directory").join(name)
+}
+
 /// Waits for a fact.
 pub(crate) fn until(what: &str, mut fact: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -81,7 +88,12 @@ impl World {
 
     /// Starts the daemon and waits until it serves.
     pub(crate) fn start(&mut self, options: &[&str]) {
-        let mut daemon = self.command(options).spawn().unwrap();
+        let daemon = self.command(options).spawn().unwrap();
+        self.adopt(daemon);
+    }
+
+    /// Takes a daemon that was started otherwise, and waits until it serves.
+    pub(crate) fn adopt(&mut self, mut daemon: Child) {
         let mount = self.mount();
         until("the daemon serves", || {
             if let Some(status) = daemon.try_wait().unwrap() {
@@ -95,7 +107,7 @@ impl World {
     /// The command line of the daemon.
     pub(crate) fn command(&self, options: &[&str]) -> Command {
         let log = self.dir.path().join("log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lxcfs"));
+        let mut command = Command::new(tool("lxcfs"));
         command.args(options).arg("--runtime-dir").arg(self.runtime_dir());
         command.arg("--log").arg(&log).args(["--log-level", "info"]);
         command.arg("-p").arg(self.dir.path().join("pid")).arg(self.mount());
@@ -133,7 +145,7 @@ impl World {
     }
 
     pub(crate) fn toolkit(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lxcfs-toolkit"))
+        Command::new(tool("lxcfs-toolkit"))
             .arg("--path")
             .arg(self.mount())
             .arg("--runtime-dir")
