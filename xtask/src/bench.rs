@@ -8,11 +8,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{packages, rootfs, step, target};
 
+/// A round of reads takes half a minute; more than these change no median.
+const LXCFS_ROUNDS: u32 = 5;
+
 /// What `bench` is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure
-    #[arg(value_parser = ["start"])]
+    /// What to measure: the start of a container, or a read from lxcfs
+    #[arg(value_parser = ["start", "lxcfs"])]
     what: String,
     /// Rounds of the short work
     #[arg(long, default_value_t = 25)]
@@ -31,13 +34,20 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), "bench: not root; run it as root");
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
-    step::step("building the tools (release)");
-    let binaries = target::release()?;
-    let debian = rootfs::get()?;
     let host = step::output(Command::new("uname").arg("-n"))?;
     let date = step::output(Command::new("date").args(["-u", "+%F"]))?;
     let name = format!("docs/perf/{}-{}", date.trim(), host.trim());
     let output = args.output.clone().unwrap_or_else(|| step::root().join(name));
+    if args.what == "lxcfs" {
+        let mut bench = step::cargo();
+        bench.args(["bench", "--package", "lxcfs", "--bench", "peers", "--"]);
+        bench.arg(std::path::absolute(output)?);
+        bench.arg(args.rounds.min(LXCFS_ROUNDS).to_string());
+        return Err(bench.exec()).context("start the benchmark");
+    }
+    step::step("building the tools (release)");
+    let binaries = target::release()?;
+    let debian = rootfs::get()?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     // In place of this process: an interrupt then reaches the one that cleans up.
     let mut bench = Command::new(binaries.join("bench"));

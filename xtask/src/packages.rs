@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[&str] = &["busybox-static", "e2fsprogs", "iproute2", "
 pub(crate) const ENGINES: &[&str] = &["conmon", "containerd", "docker.io", "podman"];
 
 /// Whom the benchmarks compare with.
-pub(crate) const PEERS: &[&str] = &["crun", "runc"];
+pub(crate) const PEERS: &[&str] = &["crun", "lxcfs", "runc"];
 
 /// To make and run the virtual machine, but for QEMU itself.
 pub(crate) const VM: &[&str] = &["cpio", "e2fsprogs", "kmod", "xz-utils", "zstd"];

@@ -27,24 +27,19 @@ pub(crate) fn release() -> Result<PathBuf> {
 }
 
 /// Builds the tools and the end-to-end tests; returns the directory of the tools, and the tests.
-pub(crate) fn tests() -> Result<(PathBuf, PathBuf)> {
+pub(crate) fn tests() -> Result<(PathBuf, Vec<PathBuf>)> {
     step::step("building the tools and the tests");
-    step::run(step::cargo().args(["build", "--quiet", "--package", "engine-ext"]).args([
-        "--package",
-        "runtime",
-        "--package",
-        "syscontainer-tools",
-        "--package",
-        "hooks",
-        "--package",
-        "lxcfs",
-        "--bins",
-    ]))?;
     let mut cargo = step::cargo();
-    cargo.args(["test", "--quiet", "--package", "tests", "--test", "e2e", "--no-run"]);
-    let messages = step::output(cargo.args(["--message-format", "json"]))?;
-    let test = executable(&messages, "e2e").context("cargo named no e2e executable")?;
-    Ok((directory()?.join("debug"), test))
+    cargo.args(["build", "--quiet", "--package", "engine-ext", "--package", "runtime"]);
+    cargo.args(["--package", "syscontainer-tools", "--package", "hooks", "--package", "lxcfs"]);
+    step::run(cargo.arg("--bins"))?;
+    let tests = ["tests", "lxcfs"].map(|package| {
+        let mut cargo = step::cargo();
+        cargo.args(["test", "--quiet", "--package", package, "--test", "e2e", "--no-run"]);
+        let messages = step::output(cargo.args(["--message-format", "json"]))?;
+        executable(&messages, "e2e").with_context(|| format!("cargo named no e2e of {package}"))
+    });
+    Ok((directory()?.join("debug"), tests.into_iter().collect::<Result<_>>()?))
 }
 
 /// The executable of that target in cargo's messages.

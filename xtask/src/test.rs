@@ -70,10 +70,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     end_to_end.args(&filter).envs(debian.clone());
     tally.tests("end to end", &mut end_to_end)?;
     if args.stress {
-        let mut stress = step::cargo();
-        stress.args(["test", "--package", "tests", "--test", "e2e", "--", "--stress"]);
-        stress.args(&filter).envs(debian);
-        tally.tests("end to end, the long stories", &mut stress)?;
+        for package in ["tests", "lxcfs"] {
+            let mut stress = step::cargo();
+            stress.args(["test", "--package", package, "--test", "e2e", "--", "--stress"]);
+            stress.args(&filter).envs(debian.clone());
+            tally.tests("end to end, the long stories", &mut stress)?;
+        }
     }
     Ok(tally.report())
 }

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(rustix::process::geteuid().is_root(), "vm: not root; run it as root");
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::VM])?;
     packages::install_qemu()?;
-    let (binaries, test) = target::tests()?;
+    let (binaries, tests) = target::tests()?;
     let image = image()?;
     let kernels = kernels(&image)?;
     ensure!(
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
     let work = std::env::temp_dir().join(format!("sysc-vm-{}", std::process::id()));
     fs::create_dir(&work).with_context(|| format!("make {}", work.display()))?;
-    let ended = boot(args, &image, &work, &binaries, &script(args, &test));
+    let ended = boot(args, &image, &work, &binaries, &script(args, &tests));
     fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
     ended
 }
@@ -87,15 +87,19 @@ fn kernels(image: &Path) -> Result<Vec<String>> {
 }
 
 /// The command as a script for the guest.
-fn script(args: &Args, test: &Path) -> String {
+fn script(args: &Args, tests: &[PathBuf]) -> String {
     let environment = "export SYSC_TESTS_MACHINE=vm SYSC_TESTS_SLOW=6 SYSC_BIN=/mnt/share\n\
                        export SYSC_DEBIAN=/srv/debian RUST_BACKTRACE=1\n";
     let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
     let command = match args.command.as_slice() {
-        [] => format!("deps/{}", test.file_name().unwrap_or_default().to_string_lossy()),
-        words => words.iter().map(quoted).collect::<Vec<_>>().join(" "),
+        [] => {
+            let name = |test: &PathBuf| test.file_name().unwrap_or_default().to_owned();
+            let run = |test| format!("deps/{} || code=1\n", name(test).to_string_lossy());
+            format!("code=0\n{}exit $code", tests.iter().map(run).collect::<String>())
+        }
+        words => format!("exec {}", words.iter().map(quoted).collect::<Vec<_>>().join(" ")),
     };
-    format!("{environment}exec {command}\n")
+    format!("{environment}{command}\n")
 }
 
 fn boot(args: &Args, image: &Path, work: &Path, share: &Path, script: &str) -> Result<ExitCode> {
