@@ -1,10 +1,10 @@
 //! lxcfs and the engine: a container sees a machine of its own from its first moment.
 
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tests::lxcfs::Lxcfs;
 use tests::need::{BUSYBOX, FUSE, ROOT};
 use tests::{Container, Story, World, story, wait};
 
@@ -15,60 +15,6 @@ pub(crate) fn stories() -> Vec<Story> {
         story("lxcfs::wanted_off_or_required", NEEDS, choices),
         story("lxcfs::the_daemon_is_killed_and_comes_back", NEEDS, killed),
     ]
-}
-
-/// A daemon of this world's own.
-struct Lxcfs<'w> {
-    world: &'w World,
-    daemon: Child,
-}
-
-impl<'w> Lxcfs<'w> {
-    fn start(world: &'w World) -> Result<Self> {
-        let mount = world.path("lxcfs");
-        if !mount.exists() {
-            std::fs::create_dir(&mount)?;
-        }
-        let call = world.program("lxcfs").arg("-f").arg("--pidfile").arg(world.path("lxcfs.pid"));
-        let call = call.arg("--runtime-dir").arg(Self::directory(world)).arg(&mount);
-        let mut command = call.command();
-        let null = Stdio::null;
-        let daemon = command.stdin(null()).stdout(null()).stderr(null()).spawn()?;
-        let lxcfs = Self { world, daemon };
-        wait::until("lxcfs answers", Duration::from_secs(10), || {
-            let text = std::fs::read_to_string(mount.join("proc/meminfo"));
-            Ok(text.is_ok_and(|text| !text.is_empty()).then_some(()))
-        })?;
-        Ok(lxcfs)
-    }
-
-    fn directory(world: &World) -> PathBuf {
-        world.path("lxcfs-run")
-    }
-
-    fn options(&self) -> [String; 2] {
-        ["--lxcfs-dir".into(), Self::directory(self.world).to_string_lossy().into_owned()]
-    }
-
-    fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.daemon.id())?;
-        let pid = rustix::process::Pid::from_raw(pid).context("a pid")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let ended =
-            wait::until("lxcfs ends", Duration::from_secs(10), || Ok(self.daemon.try_wait()?))?;
-        ensure!(ended.success(), "lxcfs ended with {ended}");
-        Ok(())
-    }
-}
-
-impl Drop for Lxcfs<'_> {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-        // What a killed daemon leaves.
-        let mount = self.world.path("lxcfs");
-        let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
-    }
 }
 
 fn total(container: &Container<'_>) -> Result<u64> {
@@ -140,7 +86,7 @@ fn killed(world: &World) -> Result<()> {
     let read = container.exec(["sh", "-c", script]);
     let mut reader = read.command();
     let reader = reader.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-    let holder = i32::try_from(lxcfs.daemon.id())?;
+    let holder = lxcfs.pid()?;
     let mut workers = std::collections::BTreeSet::new();
     wait::until("three workers were killed", Duration::from_secs(20), || {
         let path = format!("/proc/{holder}/task/{holder}/children");

@@ -10,6 +10,7 @@
 pub mod command;
 pub mod disk;
 pub mod leaks;
+pub mod lxcfs;
 pub mod need;
 pub mod processes;
 pub mod pty;

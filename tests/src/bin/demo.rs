@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use tests::lxcfs::Lxcfs;
 use tests::{Container, Disk, World};
 
 fn main() -> ExitCode {
@@ -40,6 +41,8 @@ fn show(world: &World) -> Result<()> {
     let rootfs = world.debian()?;
     let spec = world.hook_spec()?;
     let spec = spec.to_string_lossy();
+    let lxcfs = Lxcfs::start(world)?;
+    let [lxcfs_option, lxcfs_dir] = lxcfs.options();
     heading("Boot Debian with systemd as PID 1");
     let started = Instant::now();
     let container = world.run(
@@ -54,6 +57,10 @@ fn show(world: &World) -> Result<()> {
             "SYS_ADMIN",
             "--hook-spec",
             &spec,
+            "--memory",
+            "512m",
+            &lxcfs_option,
+            &lxcfs_dir,
         ],
         &rootfs,
         &["/sbin/init"],
@@ -69,6 +76,14 @@ fn show(world: &World) -> Result<()> {
     show_exec(&container, &["systemctl", "start", "dbus.service"])?;
     show_exec(&container, &["systemctl", "is-active", "dbus.service"])?;
     show_exec(&container, &["journalctl", "--no-pager", "--lines", "3", "--unit", "dbus.service"])?;
+
+    heading("A machine of its own, by lxcfs, before and after an update");
+    show_exec(&container, &["sh", "-c", "free -m; nproc; uptime -p"])?;
+    show_isula(
+        world,
+        &["update", "--memory", "1g", "--memory-swap", "2g", "--cpuset-cpus", "0", "demo"],
+    )?;
+    show_exec(&container, &["sh", "-c", "free -m; nproc"])?;
 
     heading("From the outside");
     show_isula(world, &["ps"])?;
@@ -110,7 +125,8 @@ fn show(world: &World) -> Result<()> {
     took("stopped", started);
     ensure!(container.status()? == "exited", "its status is exited");
     show_isula(world, &["ps", "--all"])?;
-    container.remove().context("remove the container")
+    container.remove().context("remove the container")?;
+    lxcfs.stop()
 }
 
 /// A disk and a directory into the running guest.
