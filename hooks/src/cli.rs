@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use syscontainer_tools::nic::{LINKS, Links};
 use syscontainer_tools::target::RECORDS;
 use ui::report::WithExit;
 use ui::{Exit, Report};
@@ -28,6 +29,9 @@ pub struct Cli {
     /// Records of containers that are not isula's
     #[arg(long, value_name = "DIR", default_value = RECORDS)]
     records: PathBuf,
+    /// What is known of links given away
+    #[arg(long, value_name = "DIR", default_value = LINKS)]
+    links: PathBuf,
     /// The kernel modules that a container may ask for, one a line
     #[arg(long, value_name = "FILE", default_value = ALLOW_LIST)]
     modules_allow: PathBuf,
@@ -84,12 +88,13 @@ fn act(cli: &Cli) -> Report {
     let level = if cli.log.is_some() { ui::log::Level::Debug } else { ui::log::Level::Warn };
     ui::log::init(&ui::log::Options { file: cli.log.clone(), level, ..Default::default() })?;
     let state = stdin::state()?;
+    let links = Links::new(&cli.links);
     let done: Result<()> = match cli.state {
         Turn::Prestart | Turn::CreateRuntime => {
-            prestart::prestart(&state, &cli.records, &cli.modules_allow)
+            prestart::prestart(&state, &cli.records, links, &cli.modules_allow)
         }
         Turn::Poststart => Ok(()),
-        Turn::Poststop => prestart::poststop(&state, &cli.records),
+        Turn::Poststop => prestart::poststop(&state, &cli.records, links),
     };
     match &done {
         Ok(()) => tracing::info!(container = %state.id, turn = ?cli.state, "hook done"),

@@ -5,13 +5,14 @@ use linux::cgroup::resources::Throttle;
 
 use crate::device::{self, LimitKind};
 use crate::error::Result;
-use crate::path;
+use crate::nic::{self, Links};
 use crate::record::{LimitEntry, Record};
+use crate::{path, route};
 
 /// One recorded element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// `device`, `path`, or the name of a limit.
+    /// `device`, `path`, `nic`, `route`, or the name of a limit.
     pub kind: &'static str,
     /// How it is called.
     pub name: String,
@@ -23,7 +24,7 @@ pub struct Finding {
 ///
 /// # Errors
 /// The kernel does not let us look.
-pub fn compare(live: &Running, record: &Record) -> Result<Vec<Finding>> {
+pub fn compare(live: &Running, links: &Links, record: &Record) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for device in &record.devices {
         let name = format!("{}:{}", device.path_on_host, device.path_in_container);
@@ -40,6 +41,15 @@ pub fn compare(live: &Running, record: &Record) -> Result<Vec<Finding>> {
     for bind in &record.binds {
         let drift = path::drift(live, bind, record.source_of(bind))?;
         findings.push(Finding { kind: "path", name: bind.0.clone(), drift });
+    }
+    for nic in &record.nics {
+        let name = format!("{}:{}", nic.host_nic_name, nic.ctr_nic_name);
+        let drift = nic::drift(live, links, nic)?;
+        findings.push(Finding { kind: "nic", name, drift });
+    }
+    for entry in &record.routes {
+        let drift = route::drift(live, entry)?;
+        findings.push(Finding { kind: "route", name: route::plan::shown(entry), drift });
     }
     Ok(findings)
 }

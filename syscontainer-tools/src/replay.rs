@@ -9,8 +9,9 @@ use linux::Undo;
 
 use crate::device::{self, Rules};
 use crate::error::{Error, Result};
-use crate::path;
-use crate::record::{BindEntry, DeviceEntry, Record};
+use crate::nic::{self, Links};
+use crate::record::{BindEntry, DeviceEntry, NicEntry, Record};
+use crate::{path, route};
 
 /// Makes the container, which is as `from` says, what `to` says. What fails is for the caller to
 /// take back.
@@ -19,11 +20,12 @@ use crate::record::{BindEntry, DeviceEntry, Record};
 /// An element cannot be applied or taken out.
 pub fn lead<'a>(
     live: &'a Running,
+    links: &'a Links,
     from: &'a Record,
     to: &'a Record,
     undo: &mut Undo<'a>,
 ) -> Result<()> {
-    lead_forcing(live, from, to, false, undo)
+    lead_forcing(live, links, from, to, false, undo)
 }
 
 /// [`lead`], and with `force` a device node takes the place of a file that is in its way.
@@ -32,16 +34,21 @@ pub fn lead<'a>(
 /// Those of [`lead`].
 pub fn lead_forcing<'a>(
     live: &'a Running,
+    links: &'a Links,
     from: &'a Record,
     to: &'a Record,
     force: bool,
     undo: &mut Undo<'a>,
 ) -> Result<()> {
-    if to.nics != from.nics || to.routes != from.routes {
-        return Err(Error::Unsupported("links and routes cannot be applied".into()));
-    }
-
     // Out: the mirror of in.
+    for route in missing(&from.routes, &to.routes).rev() {
+        route::revert(live, route, undo)?;
+    }
+    let stays = |nic: &&NicEntry| to.nics.iter().any(|other| is_same_link(nic, other));
+    for nic in from.nics.iter().filter(|nic| !stays(nic)).rev() {
+        nic::revert(live, links, nic, undo)
+            .map_err(|error| error.within(format!("link {}", nic.ctr_nic_name)))?;
+    }
     for bind in missing(&from.binds, &to.binds).rev() {
         path::revert(live, bind, from.source_of(bind), undo)?;
     }
@@ -60,7 +67,49 @@ pub fn lead_forcing<'a>(
         path::apply(live, bind, to.source_of(bind), undo)
             .map_err(|error| error.within(format!("path {}", bind.0)))?;
     }
+    connect(live, links, from, to, undo)
+}
+
+/// Links, then the routes through them.
+fn connect<'a>(
+    live: &'a Running,
+    links: &'a Links,
+    from: &'a Record,
+    to: &'a Record,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    if from.nics != to.nics && !from.routes.is_empty() {
+        // With an address the kernel drops the routes that need it.
+        undo.push("routes", move || {
+            let mut undo = Undo::new();
+            let again =
+                from.routes.iter().try_for_each(|entry| route::apply(live, entry, &mut undo));
+            undo.disarm();
+            again
+        });
+    }
+    for nic in &to.nics {
+        let named = |error: Error| error.within(format!("link {}", nic.ctr_nic_name));
+        match from.nics.iter().find(|other| is_same_link(other, nic)) {
+            None => nic::apply(live, links, nic, undo).map_err(named)?,
+            Some(before) if before != nic => {
+                nic::update(live, links, before, nic, undo).map_err(named)?;
+            }
+            Some(_) => {}
+        }
+    }
+    let all = from.nics != to.nics;
+    for route in to.routes.iter().filter(|route| all || !from.routes.contains(route)) {
+        route::apply(live, route, undo)?;
+    }
     Ok(())
+}
+
+/// Whether one becomes the other by changing its values.
+fn is_same_link(one: &NicEntry, other: &NicEntry) -> bool {
+    let identity =
+        |nic: &NicEntry| (nic.ctr_nic_name.clone(), nic.host_nic_name.clone(), nic.kind.clone());
+    identity(one) == identity(other)
 }
 
 /// The record with the numbers that the host's devices have at this moment.

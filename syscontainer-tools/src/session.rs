@@ -19,6 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::device;
 use crate::error::{Error, Result};
+use crate::nic::{self, Links};
 use crate::record::{Record, RecordFile};
 use crate::replay;
 use crate::target::Target;
@@ -41,6 +42,7 @@ pub enum Scope {
 #[derive(Debug)]
 pub struct Session {
     file: RecordFile,
+    links: Links,
     live: Option<Box<Running>>,
     scope: Scope,
     signals: SignalFd,
@@ -72,7 +74,7 @@ impl Session {
                     continue;
                 }
             };
-            return Self::settle(file, live, scope);
+            return Self::settle(target, file, live, scope);
         }
     }
 
@@ -81,33 +83,52 @@ impl Session {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn of_hook(state: &OciState, dir: &Path) -> Result<Self> {
+    pub fn of_hook(state: &OciState, dir: &Path, links: Links) -> Result<Self> {
         let mut file = RecordFile::open(dir)?;
         file.settled()?;
-        let live = Some(Box::new(Running::of_hook(state)?));
-        Ok(Self { file, live, scope: Scope::Live, signals: hold_signals_back()? })
+        let live = Running::of_hook(state)?;
+        nic::retire_earlier(&live, &links)?;
+        let live = Some(Box::new(live));
+        Ok(Self { file, links, live, scope: Scope::Live, signals: hold_signals_back()? })
     }
 
     /// Locks the record of a container that has ended.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn of_stopped(dir: &Path) -> Result<Self> {
+    pub fn of_stopped(id: &str, dir: &Path, links: Links) -> Result<Self> {
         let mut file = RecordFile::open(dir)?;
         file.settled()?;
-        Ok(Self { file, live: None, scope: Scope::RecordOnly, signals: hold_signals_back()? })
+        nic::retire(&links, id, file.record())?;
+        Ok(Self {
+            file,
+            links,
+            live: None,
+            scope: Scope::RecordOnly,
+            signals: hold_signals_back()?,
+        })
     }
 
-    fn settle(mut file: RecordFile, live: Option<Box<Running>>, scope: Scope) -> Result<Self> {
+    fn settle(
+        target: &Target,
+        mut file: RecordFile,
+        live: Option<Box<Running>>,
+        scope: Scope,
+    ) -> Result<Self> {
         let signals = hold_signals_back()?;
+        let links = target.links.clone();
+        if live.is_none() && scope == Scope::Live {
+            // Its end was missed if there is anything of the kind.
+            nic::retire(&links, &target.id, file.record())?;
+        }
         if let (Some(live), Some(attempted)) = (&live, file.interrupted()) {
             let record = file.record();
             tracing::warn!(container = %live.id, "took back what a killed command left half done");
-            settle(live, attempted, record)
+            settle(live, &links, attempted, record)
                 .map_err(|error| error.within("take back what a killed command left half done"))?;
         }
         file.settled()?;
-        Ok(Self { file, live, scope, signals })
+        Ok(Self { file, links, live, scope, signals })
     }
 
     /// What is recorded.
@@ -145,7 +166,13 @@ impl Session {
     /// Those of `apply`; the record cannot be written.
     pub fn change_with<F>(&mut self, next: &Record, apply: F) -> Result<()>
     where
-        F: for<'a> FnOnce(&'a Running, &'a Record, &'a Record, &mut Undo<'a>) -> Result<()>,
+        F: for<'a> FnOnce(
+            &'a Running,
+            &'a Links,
+            &'a Record,
+            &'a Record,
+            &mut Undo<'a>,
+        ) -> Result<()>,
     {
         if next.same_as(self.file.record()) {
             return Ok(());
@@ -162,7 +189,7 @@ impl Session {
         };
         let mut undo = Undo::new();
         let applied = match live {
-            Some(live) => apply(live, &before, next, &mut undo),
+            Some(live) => apply(live, &self.links, &before, next, &mut undo),
             None => Ok(()),
         };
         let done = applied.and_then(|()| not_asked_to_stop(&self.signals));
@@ -194,7 +221,7 @@ impl Session {
         let refreshed = replay::refresh(self.file.record())?;
         let nothing = Record::default();
         let mut undo = Undo::new();
-        let done = replay::lead(live, &nothing, &refreshed, &mut undo);
+        let done = replay::lead(live, &self.links, &nothing, &refreshed, &mut undo);
         match done.and_then(|()| self.file.replace(&refreshed).map_err(Error::from)) {
             Ok(()) => {
                 undo.disarm();
@@ -205,9 +232,9 @@ impl Session {
     }
 }
 
-fn settle(live: &Running, attempted: &Record, record: &Record) -> Result<()> {
+fn settle(live: &Running, links: &Links, attempted: &Record, record: &Record) -> Result<()> {
     let mut undo = Undo::new();
-    let settled = replay::lead(live, attempted, record, &mut undo);
+    let settled = replay::lead(live, links, attempted, record, &mut undo);
     // Not even a part of it is taken back: it leads to where the record is.
     undo.disarm();
     settled

@@ -8,6 +8,7 @@ use linux::process::Pid;
 
 use crate::engine::{self, Engine, Foreign};
 use crate::error::{Error, Result};
+use crate::nic::Links;
 
 /// Where records of containers are that are not isula's.
 pub const RECORDS: &str = "/var/lib/syscontainer";
@@ -23,6 +24,8 @@ pub struct Places {
     pub host: PathBuf,
     /// Where records of other engines' containers are.
     pub records: PathBuf,
+    /// What is known of the host's links that containers have.
+    pub links: Links,
     /// A process that is the container's init, instead of looking.
     pub pid: Option<Pid>,
     /// Its bundle.
@@ -38,6 +41,7 @@ pub struct Target {
     pub id: String,
     /// Where its record is.
     pub dir: PathBuf,
+    pub(crate) links: Links,
     whose: Whose,
 }
 
@@ -79,6 +83,7 @@ impl Target {
             name: name.to_owned(),
             id: container.id.to_string(),
             dir: container.dir.clone(),
+            links: places.links.clone(),
             whose: Whose::Isula(container),
         })
     }
@@ -88,6 +93,7 @@ impl Target {
             name: name.to_owned(),
             id: foreign.id.clone(),
             dir: record_of(&places.records, &foreign.id)?,
+            links: places.links.clone(),
             whose: Whose::Foreign(foreign),
         })
     }
@@ -103,6 +109,7 @@ impl Target {
             name: name.to_owned(),
             id: name.to_owned(),
             dir: record_of(&places.records, name)?,
+            links: places.links.clone(),
             whose: Whose::Process { pid, bundle: places.bundle.clone() },
         })
     }

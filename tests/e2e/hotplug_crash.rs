@@ -11,6 +11,8 @@ use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, CGROUP_V1, ROOT, STRACE};
 use tests::{Container, Story, World, story};
 
+use crate::hotplug_nic::{Bridge, Port, has_link, ip_in};
+
 pub(crate) fn stories() -> Vec<Story> {
     vec![
         story("hotplug_crash::at_some_calls", &[ROOT, BUSYBOX, CGROUP_V1, STRACE], |world| {
@@ -18,6 +20,13 @@ pub(crate) fn stories() -> Vec<Story> {
         }),
         story("hotplug_crash::at_every_call", &[ROOT, BUSYBOX, CGROUP_V1, STRACE], |world| {
             sweep(world, 1)
+        })
+        .stress(),
+        story("hotplug_crash::links_at_some_calls", &[ROOT, BUSYBOX, STRACE], |world| {
+            links(world, 29)
+        }),
+        story("hotplug_crash::links_at_every_call", &[ROOT, BUSYBOX, STRACE], |world| {
+            links(world, 1)
         })
         .stress(),
         story("hotplug_crash::the_hook", &[ROOT, BUSYBOX, CGROUP_V1, STRACE], |world| {
@@ -98,37 +107,87 @@ impl Subject<'_> {
         format!("{}:/data", self.source.display())
     }
 
-    /// Runs the verb with a kill at each `stride`-th of its calls.
     fn run(&self, verb: &[&str], back: &[&str], stride: usize) -> Result<()> {
-        let tools = self.world.tools(verb);
-        let log = self.source.with_file_name("trace");
-        let traced = |turn| {
-            let strace = self.world.tool("strace").args(options(&log, turn)).arg("--");
-            strace.args(tools.argv()).output()
-        };
-        ensure!(traced(None)?.code() == 0, "it works under strace");
-        let turns = turns(&log)?;
-        self.world.tools(back).ok()?;
-        for turn in turns.iter().step_by(stride) {
-            let killed = traced(Some(turn))?;
-            // A call that depends on the time may not be made this time.
-            ensure!([0, 137].contains(&killed.code()), "killed, and nothing else\n{killed}");
-            let about = || format!("{verb:?} killed at {turn:?}");
-            let check = || -> Result<()> {
-                self.recorded()?;
-                self.world.tools(["recover", "web"]).ok()?;
-                let (recorded, live) = (self.recorded()?, self.live()?);
-                ensure!(recorded == live, "recorded {recorded:?}, live {live:?}");
-                Ok(())
-            };
-            check().map_err(|error| error.context(about()))?;
-            // It may have been done already; undone it has to be for the next round.
-            self.world.tools(back).output()?;
+        run(self.world, verb, back, stride, &|| {
             let (recorded, live) = (self.recorded()?, self.live()?);
-            ensure!(recorded == live, "{}: recorded {recorded:?}, live {live:?}", about());
-        }
-        Ok(())
+            ensure!(recorded == live, "recorded {recorded:?}, live {live:?}");
+            Ok(())
+        })
     }
+}
+
+/// Runs the verb with a kill at each `stride`-th of its calls. `agree`: what is recorded and what
+/// there is are the same.
+fn run(
+    world: &World,
+    verb: &[&str],
+    back: &[&str],
+    stride: usize,
+    agree: &dyn Fn() -> Result<()>,
+) -> Result<()> {
+    let tools = world.tools(verb);
+    let log = world.path("trace");
+    let traced = |turn| {
+        let strace = world.tool("strace").args(options(&log, turn)).arg("--");
+        strace.args(tools.argv()).output()
+    };
+    let first = traced(None)?;
+    ensure!(first.code() == 0, "it works under strace\n{first}");
+    let turns = turns(&log)?;
+    world.tools(back).ok()?;
+    for turn in turns.iter().step_by(stride) {
+        let killed = traced(Some(turn))?;
+        // A call that depends on the time may not be made this time.
+        ensure!([0, 137].contains(&killed.code()), "killed, and nothing else\n{killed}");
+        let about = || format!("{verb:?} killed at {turn:?}");
+        let check = || -> Result<()> {
+            world.tools(["list-path", "web"]).ok()?;
+            world.tools(["recover", "web"]).ok()?;
+            agree()
+        };
+        check().map_err(|error| error.context(about()))?;
+        // It may have been done already; undone it has to be for the next round.
+        world.tools(back).output()?;
+        agree().map_err(|error| error.context(about()))?;
+    }
+    Ok(())
+}
+
+/// A pair, a link of the host's and a route.
+fn links(world: &World, stride: usize) -> Result<()> {
+    let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
+    let port = Port::new(world)?;
+    let before = port.look()?;
+    let container = world.sleeper(&["--name", "web"])?;
+    let agree = || -> Result<()> {
+        let nics = world.tools(["list-nic", "web"]).ok()?.stdout;
+        let inside = ip_in(world, &container, "-o link")?;
+        for (name, host, is_given) in [("e1", "h1", false), ("e2", "p0", true)] {
+            let recorded = nics.contains(&format!("\"{name}\""));
+            ensure!(inside.contains(&format!(" {name}@")) == recorded, "{nics}{inside}");
+            ensure!(has_link(world, host)? == (recorded != is_given), "{host}: {nics}");
+        }
+        if !nics.contains("e2") {
+            let after = port.look()?;
+            ensure!(after == before, "before: {before}\nafter: {after}");
+            ensure!(!world.path("links").join(container.id()).exists(), "nothing is kept");
+        }
+        world.tools(["diff", "web"]).ok()?.expect_stdout("").map(drop)
+    };
+    let pair = ["add-nic", "web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1", "--ip"];
+    let pair = [&pair[..], &["192.168.3.4/24", "--gateway", "192.168.3.1"]].concat();
+    let given = ["add-nic", "web", "--type", "eth", "--name", "p0:e2", "--ip", "10.6.0.2/24"];
+    let (no_pair, no_given) =
+        (["remove-nic", "web", "--name", "e1"], ["remove-nic", "web", "--name", "e2"]);
+    run(world, &pair, &no_pair, stride, &agree)?;
+    run(world, &given, &no_given, stride, &agree)?;
+    world.tools(&pair).ok()?;
+    run(world, &no_pair, &pair, stride, &agree)?;
+    world.tools(given).ok()?;
+    run(world, &no_given, &given, stride, &agree)?;
+    container.remove()?;
+    world.tools(["recover"]).ok()?;
+    Ok(())
 }
 
 fn subject(world: &World) -> Result<Subject<'_>> {

@@ -16,8 +16,10 @@ mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
 mod hotplug_model;
+mod hotplug_nic;
 mod hotplug_path;
 mod hotplug_replay;
+mod hotplug_route;
 mod limits;
 mod logs;
 mod lxcfs;
@@ -44,8 +46,10 @@ fn main() -> ExitCode {
         hotplug_device::stories(),
         hotplug_engine::stories(),
         hotplug_model::stories(),
+        hotplug_nic::stories(),
         hotplug_path::stories(),
         hotplug_replay::stories(),
+        hotplug_route::stories(),
         limits::stories(),
         logs::stories(),
         lxcfs::stories(),

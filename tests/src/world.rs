@@ -138,6 +138,8 @@ impl World {
     /// `isulad-tools` with this world's directories, and these arguments.
     pub fn tools<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         self.program("isulad-tools")
+            .arg("--links")
+            .arg(self.path("links"))
             .arg("--root")
             .arg(self.root())
             .arg("--state")
@@ -153,7 +155,7 @@ impl World {
         fs::copy(self.binaries.join("syscontainer-hooks"), &program).context("copy the hook")?;
         let entry = |turn: &str| {
             serde_json::json!([{ "path": program, "timeout": 30,
-                "args": ["syscontainer-hooks", "--state", turn] }])
+                "args": ["syscontainer-hooks", "--links", self.path("links"), "--state", turn] }])
         };
         let document = serde_json::json!({
             "prestart": entry("prestart"),
@@ -250,7 +252,8 @@ impl World {
     /// What removed containers have left in the product's own directories.
     fn files_left(&self) -> Vec<PathBuf> {
         let mut left = Vec::new();
-        for dir in [self.root().join("engines/isula"), self.root().join("names"), self.state()] {
+        let dirs = ["root/engines/isula", "root/names", "state", "links"];
+        for dir in dirs.map(|dir| self.path(dir)) {
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());

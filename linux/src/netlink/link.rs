@@ -38,6 +38,8 @@ pub struct Link {
     pub up: bool,
     /// The bridge or bond that it is a port of.
     pub master: Option<u32>,
+    /// The other end of a pair, or the link it is made on: an index of the namespace that has it.
+    pub linked: Option<u32>,
     /// The device that it is of (`0000:00:03.0`); empty for a link of software alone.
     pub parent_device: String,
     /// It may not leave its namespace.
@@ -144,6 +146,19 @@ impl Socket {
         self.change(RouteNetlinkMessage::NewLink(message), 0, || change.describe(index))
     }
 
+    /// Makes the link `index` known by a further name, of up to 127 bytes. Unlike its first name it
+    /// stays when the link is renamed and when it moves.
+    pub fn add_alternative_name(&self, index: u32, name: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::NewLinkProp(alternative_name(index, name));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("call link {index} also {name}"))
+    }
+
+    /// Takes a further name off the link `index`.
+    pub fn remove_alternative_name(&self, index: u32, name: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::DelLinkProp(alternative_name(index, name));
+        self.change(message, 0, || format!("call link {index} {name} no longer"))
+    }
+
     /// Removes the link `index`, and the other end of a pair with it.
     pub fn delete_link(&self, index: u32) -> Result<()> {
         let mut message = LinkMessage::default();
@@ -190,6 +205,13 @@ impl Socket {
             Err(error) => Err(error),
         }
     }
+}
+
+fn alternative_name(index: u32, name: &str) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(name.to_owned())]));
+    message
 }
 
 impl LinkChange<'_> {
@@ -239,6 +261,7 @@ impl Link {
                 LinkAttribute::Address(address) => link.address.clone_from(address),
                 LinkAttribute::PermAddress(address) => link.permanent_address.clone_from(address),
                 LinkAttribute::Controller(master) => link.master = Some(*master),
+                LinkAttribute::Link(linked) => link.linked = Some(*linked),
                 LinkAttribute::ParentDevName(name) => link.parent_device.clone_from(name),
                 LinkAttribute::NetnsImmutable(bound) => link.bound_to_namespace = *bound,
                 LinkAttribute::PropList(properties) => {

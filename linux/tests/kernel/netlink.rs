@@ -18,6 +18,8 @@ crate::cases![
     routes_come_and_go,
     a_refusal_has_the_words_of_the_kernel,
     a_link_is_found_by_any_of_its_names,
+    a_further_name_moves_with_its_link,
+    two_ends_know_each_other,
 ];
 
 /// Another network namespace, for as long as it lives.
@@ -221,4 +223,36 @@ fn a_link_is_found_by_any_of_its_names() {
     assert_eq!(socket.link_by_index(999).unwrap(), None);
     let lo = socket.links().unwrap().into_iter().find(|link| link.loopback).unwrap();
     assert_eq!(lo.name, "lo");
+}
+
+fn a_further_name_moves_with_its_link() {
+    let (socket, other) = (Socket::open().unwrap(), Other::new());
+    veth(&socket, "h1", "h2");
+    let index = socket.link_by_name("h1").unwrap().unwrap().index;
+    let tag = "a-name-of-more-than-fifteen";
+    socket.add_alternative_name(index, tag).unwrap();
+    assert!(socket.add_alternative_name(index, tag).unwrap_err().is(Errno::EXIST));
+    let away = LinkChange {
+        name: Some("e1"),
+        namespace: Some(other.namespace.as_fd()),
+        ..LinkChange::default()
+    };
+    socket.change_link(index, &away).unwrap();
+    other.ip(&["link", "set", "e1", "name", "mine"]);
+    let inside = Socket::open_in(&other.namespace).unwrap();
+    let found = inside.link_by_name(tag).unwrap().unwrap();
+    assert_eq!(found.name, "mine");
+    inside.remove_alternative_name(found.index, tag).unwrap();
+    assert_eq!(inside.link_by_name(tag).unwrap(), None);
+}
+
+fn two_ends_know_each_other() {
+    let (socket, other) = (Socket::open().unwrap(), Other::new());
+    let change = LinkChange { namespace: Some(other.namespace.as_fd()), ..LinkChange::default() };
+    let kind = NewKind::Veth(PeerLink { name: "e1", change });
+    socket.add_link(&NewLink { name: "h1", kind, change: LinkChange::default() }).unwrap();
+    let here = socket.link_by_name("h1").unwrap().unwrap();
+    let inside = Socket::open_in(&other.namespace).unwrap();
+    let there = inside.link_by_name("e1").unwrap().unwrap();
+    assert_eq!((here.linked, there.linked), (Some(there.index), Some(here.index)));
 }

@@ -166,8 +166,8 @@ fn apply(session: &mut Session, next: &crate::record::Record, force: bool) -> Re
         return session.change(next);
     }
     let before = session.record().clone();
-    session.change_with(next, |live, from, to, undo| {
-        replay::lead_forcing(live, from, to, true, undo)
+    session.change_with(next, |live, links, from, to, undo| {
+        replay::lead_forcing(live, links, from, to, true, undo)
     })?;
     if let Some(live) = session.live() {
         let is_new = |device: &&crate::record::DeviceEntry| !before.devices.contains(device);

@@ -41,7 +41,7 @@ pub(super) fn inspect(context: &mut Context, args: &InspectArgs) -> Result<()> {
     let target = context.target(&args.container)?;
     let record = RecordFile::peek(&target.dir)?;
     let live = target.running()?;
-    let findings = live.as_ref().map(|live| compare(live, &record)).transpose()?;
+    let findings = live.as_ref().map(|live| compare(live, &target.links, &record)).transpose()?;
     let shown = |finding: &Finding| {
         let state = finding.drift.as_deref().unwrap_or("as recorded");
         json!({ "kind": finding.kind, "name": finding.name, "state": state })
@@ -68,7 +68,7 @@ pub(super) fn diff(context: &mut Context, args: &DiffArgs) -> Result<()> {
             target.name
         )));
     };
-    for finding in compare(&live, &record)? {
+    for finding in compare(&live, &target.links, &record)? {
         let Some(drift) = &finding.drift else { continue };
         let Finding { kind, name, .. } = &finding;
         context.output.done(

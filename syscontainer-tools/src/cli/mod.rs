@@ -3,10 +3,12 @@
 mod deadline;
 mod device;
 mod inspect;
+mod nic;
 mod output;
 mod path;
 mod recover;
 mod relabel;
+mod route;
 mod watch;
 
 use std::ffi::OsString;
@@ -23,6 +25,7 @@ use linux::signal::Signal;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::nic::{LINKS, Links};
 use crate::session::{Scope, Session};
 use crate::target::{Places, RECORDS, Target};
 use output::Output;
@@ -58,6 +61,9 @@ struct Global {
     /// Keep records of other engines' containers in this directory
     #[arg(long, global = true, value_name = "DIR", default_value = RECORDS)]
     records: PathBuf,
+    /// Keep what is known of links given away in this directory
+    #[arg(long, global = true, value_name = "DIR", default_value = LINKS)]
+    links: PathBuf,
     /// The container is the one with this init; its name is that of its record
     #[arg(long, global = true, value_name = "PID")]
     pid: Option<i32>,
@@ -97,6 +103,13 @@ enum Verb {
     RemoveDevice(device::RemoveDeviceArgs),
     ListDevice(device::ListDeviceArgs),
     UpdateDevice(device::UpdateDeviceArgs),
+    AddNic(nic::AddNicArgs),
+    RemoveNic(nic::RemoveNicArgs),
+    ListNic(nic::ListNicArgs),
+    UpdateNic(nic::UpdateNicArgs),
+    AddRoute(route::AddRouteArgs),
+    RemoveRoute(route::RemoveRouteArgs),
+    ListRoute(route::ListRouteArgs),
     AddPath(path::AddPathArgs),
     RemovePath(path::RemovePathArgs),
     ListPath(path::ListPathArgs),
@@ -216,6 +229,7 @@ fn context(global: Global, output: Output) -> Result<Context> {
             engine: global.engine,
             host: absolute(global.engine_files)?,
             records: absolute(global.records)?,
+            links: Links::new(absolute(global.links)?),
             pid,
             bundle: global.bundle.map(absolute).transpose()?,
         },
@@ -231,6 +245,13 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
         Verb::RemoveDevice(args) => device::remove(context, &args),
         Verb::ListDevice(args) => device::list(context, &args),
         Verb::UpdateDevice(args) => device::update(context, &args),
+        Verb::AddNic(args) => nic::add(context, &args),
+        Verb::RemoveNic(args) => nic::remove(context, &args),
+        Verb::ListNic(args) => nic::list(context, &args),
+        Verb::UpdateNic(args) => nic::update(context, &args),
+        Verb::AddRoute(args) => route::add(context, &args),
+        Verb::RemoveRoute(args) => route::remove(context, &args),
+        Verb::ListRoute(args) => route::list(context, &args),
         Verb::AddPath(args) => path::add(context, &args),
         Verb::RemovePath(args) => path::remove(context, &args),
         Verb::ListPath(args) => path::list(context, &args),

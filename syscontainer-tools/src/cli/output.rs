@@ -19,6 +19,36 @@ pub(crate) struct Output {
     differs: bool,
 }
 
+/// Those of `entries` whose members are as the JSON object `filter` says; an empty member, or 0,
+/// says nothing. `beginning` is that of a complaint.
+pub(super) fn matching(
+    filter: Option<&str>,
+    beginning: &str,
+    entries: &[impl Serialize],
+) -> Result<Vec<Value>> {
+    let bad = |reason: String| Error::Usage(format!("{beginning}: {reason}"));
+    let filter: serde_json::Map<String, Value> = match filter {
+        None | Some("") => serde_json::Map::new(),
+        Some(text) => serde_json::from_str(text).map_err(|error| bad(error.to_string()))?,
+    };
+    let says_nothing = |value: &Value| value.is_null() || *value == json!("") || *value == json!(0);
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = serde_json::to_value(entry)
+            .map_err(|error| Error::Failed(format!("write the list: {error}")))?;
+        let mut all = true;
+        for (name, wanted) in filter.iter().filter(|(_, wanted)| !says_nothing(wanted)) {
+            let members = entry.as_object().into_iter().flatten();
+            let mut members = members.filter(|(member, _)| member.eq_ignore_ascii_case(name));
+            all &= members.next().is_some_and(|(_, value)| value == wanted);
+        }
+        if all {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
 impl Output {
     pub(crate) fn new(name: &str, json: bool) -> Self {
         Self {

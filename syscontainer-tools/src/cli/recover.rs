@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::error::Result;
+use crate::nic;
 use crate::record::RecordFile;
 
 /// Put right what a crash has left
@@ -13,13 +14,14 @@ use crate::record::RecordFile;
 /// was about to do is taken back. Every command does the second by itself.
 #[derive(Debug, Args)]
 pub(super) struct RecoverArgs {
-    /// The container
+    /// The container; without it, links come back from all containers that are gone
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    container: Option<String>,
 }
 
 pub(super) fn recover(context: &mut Context, args: &RecoverArgs) -> Result<()> {
-    let target = context.target(&args.container)?;
+    let Some(container) = &args.container else { return links(context) };
+    let target = context.target(container)?;
     let name = &target.name;
     if RecordFile::recover(&target.dir)? {
         context.output.done(
@@ -33,6 +35,19 @@ pub(super) fn recover(context: &mut Context, args: &RecoverArgs) -> Result<()> {
         context.output.done(
             &format!("Take back a change of container({name}) that was cut short done."),
             json!({ "action": "recover", "kind": "change" }),
+        );
+    }
+    Ok(())
+}
+
+fn links(context: &mut Context) -> Result<()> {
+    if context.dry_run {
+        return Ok(());
+    }
+    for id in nic::recover(&context.places.links)? {
+        context.output.done(
+            &format!("Return the links of container({id}) that is gone done."),
+            json!({ "action": "recover", "kind": "nic", "container": id }),
         );
     }
     Ok(())

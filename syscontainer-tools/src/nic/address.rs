@@ -32,6 +32,19 @@ pub enum AddressError {
     Zero(String),
 }
 
+impl Address {
+    /// Whether `ip` is in its network.
+    #[must_use]
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        let differing = match (self.ip, ip) {
+            (IpAddr::V4(own), IpAddr::V4(ip)) => u128::from(own.to_bits() ^ ip.to_bits()) << 96,
+            (IpAddr::V6(own), IpAddr::V6(ip)) => own.to_bits() ^ ip.to_bits(),
+            _ => return false,
+        };
+        differing.leading_zeros() >= u32::from(self.prefix)
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 
@@ -101,6 +114,16 @@ mod tests {
         {
             assert_eq!(bad.parse::<Address>(), Err(AddressError::Cidr(bad.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses() {
+        let holds = |network: &str, ip: &str| {
+            network.parse::<Address>().unwrap().holds(ip.parse().unwrap())
+        };
+        assert!(holds("10.0.0.1/24", "10.0.0.254") && holds("2001:db8::4/64", "2001:db8::1"));
+        assert!(holds("10.0.0.1/32", "10.0.0.1") && holds("0.0.0.0/0", "10.0.0.1"));
+        assert!(!holds("10.0.0.1/24", "10.0.1.1") && !holds("10.0.0.1/24", "::1"));
     }
 
     #[test]

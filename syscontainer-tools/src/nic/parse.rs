@@ -19,6 +19,10 @@ pub enum Kind {
     Veth,
     /// A link of the host's, moved.
     Eth,
+    /// A further hardware address on a link that the host keeps.
+    MacVlan,
+    /// A further link on a link that the host keeps, with its hardware address.
+    IpVlan,
 }
 
 /// The name of a link, as the kernel takes it (dev_valid_name() of net/core/dev.c).
@@ -60,8 +64,10 @@ pub enum NicError {
     Address(#[from] AddressError),
     #[error("invalid network option: bridge must be specified")]
     NoBridge,
-    #[error("invalid network option: for eth type, bridge cannot be set")]
-    Bridge,
+    #[error("invalid network option: for {0} type, bridge cannot be set")]
+    Bridge(Kind),
+    #[error("invalid network option: an ipvlan link has the MAC address of its parent; drop --mac")]
+    HardwareAddress,
     #[error("invalid network option: Mtu must not be less than {MTU_MIN}")]
     MtuTooSmall,
     #[error("invalid network option: Mtu must not be more than {MTU_MAX}")]
@@ -75,6 +81,8 @@ impl std::str::FromStr for Kind {
         match text {
             "veth" => Ok(Self::Veth),
             "eth" => Ok(Self::Eth),
+            "macvlan" => Ok(Self::MacVlan),
+            "ipvlan" => Ok(Self::IpVlan),
             _ => Err(NicError::Kind(text.to_owned())),
         }
     }
@@ -85,6 +93,8 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Veth => "veth",
             Self::Eth => "eth",
+            Self::MacVlan => "macvlan",
+            Self::IpVlan => "ipvlan",
         })
     }
 }
@@ -143,9 +153,13 @@ impl NicRequest {
     pub fn validate(&self) -> Result<(), NicError> {
         match self.kind {
             Kind::Veth if self.bridge.is_none() => return Err(NicError::NoBridge),
-            Kind::Eth if self.bridge.is_some() => return Err(NicError::Bridge),
-            Kind::Eth if self.names.host.is_none() => return Err(NicError::NoHostName),
-            Kind::Veth | Kind::Eth => {}
+            Kind::Veth => {}
+            kind if self.bridge.is_some() => return Err(NicError::Bridge(kind)),
+            _ if self.names.host.is_none() => return Err(NicError::NoHostName),
+            Kind::IpVlan if self.hardware_address.is_some() => {
+                return Err(NicError::HardwareAddress);
+            }
+            _ => {}
         }
         match self.mtu {
             0..MTU_MIN => Err(NicError::MtuTooSmall),
@@ -197,6 +211,13 @@ mod tests {
             |nic| nic.names.host = None,
             Kind::Eth,
             &expect!["invalid network option: host nic name input error"],
+        );
+        refuse(
+            |nic| nic.hardware_address = Some("fa:16:3e:00:aa:0b".parse().unwrap()),
+            Kind::IpVlan,
+            &expect![
+                "invalid network option: an ipvlan link has the MAC address of its parent; drop --mac"
+            ],
         );
         refuse(
             |nic| nic.mtu = 67,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use crate::nic::{Address, LinkName};
+use crate::record::RouteEntry;
 
 /// Where a route leads: everything, or one network whose host bits are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +77,25 @@ pub fn parse_routes(json: &str) -> Result<Vec<Route>, RouteError> {
     let typed: Vec<Typed> =
         serde_json::from_str(json).map_err(|error| RouteError::Json(error.to_string()))?;
     typed.iter().map(Route::from_typed).collect()
+}
+
+/// Parses what is to be removed: rules of which parts may be left out.
+///
+/// # Errors
+/// When it is no array of objects with the members of a route.
+pub fn parse_patterns(json: &str) -> Result<Vec<RouteEntry>, RouteError> {
+    let typed: Vec<Typed> =
+        serde_json::from_str(json).map_err(|error| RouteError::Json(error.to_string()))?;
+    let entry = |typed: Typed| RouteEntry {
+        dest: typed.dest,
+        src: typed.src,
+        gw: typed.gw,
+        dev: typed.dev,
+        metric: typed.metric,
+        table: typed.table,
+        onlink: typed.onlink,
+    };
+    Ok(typed.into_iter().map(entry).collect())
 }
 
 impl Route {

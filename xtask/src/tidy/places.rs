@@ -28,10 +28,11 @@ const RULES: &[Rule] = &[
         about: &[],
         words: &["Command::new"],
         allowed: &[
-            "engine-ext/src/shim/client.rs", // our own shim
-            "hooks/src/modules.rs",          // modprobe
-            "lxcfs/src/holder.rs",           // our own worker
-            "runtime/src/external.rs",       // a foreign OCI runtime
+            "engine-ext/src/shim/client.rs",        // our own shim
+            "hooks/src/modules.rs",                 // modprobe
+            "lxcfs/src/holder.rs",                  // our own worker
+            "runtime/src/external.rs",              // a foreign OCI runtime
+            "syscontainer-tools/src/nic/bridge.rs", // ovs-vsctl
         ],
     },
     Rule {
@@ -58,6 +59,7 @@ const RULES: &[Rule] = &[
             "lxcfs/src/toolkit/run.rs", // what --json prints
             "runtime/src/",
             "syscontainer-tools/src/cli/",
+            "syscontainer-tools/src/nic/registry.rs",
             "syscontainer-tools/src/record.rs",
             "syscontainer-tools/src/record/entry.rs",
         ],
