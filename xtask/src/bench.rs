@@ -14,8 +14,8 @@ const LXCFS_ROUNDS: u32 = 5;
 /// What `bench` is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to measure: the start of a container, or a read from lxcfs
-    #[arg(value_parser = ["start", "lxcfs"])]
+    /// What to measure: the start of a container, a read from lxcfs, or what isulad-tools does
+    #[arg(value_parser = ["start", "lxcfs", "hotplug"])]
     what: String,
     /// Rounds of the short work
     #[arg(long, default_value_t = 25)]
@@ -36,7 +36,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
     let host = step::output(Command::new("uname").arg("-n"))?;
     let date = step::output(Command::new("date").args(["-u", "+%F"]))?;
-    let name = format!("docs/perf/{}-{}", date.trim(), host.trim());
+    let kind = if args.what == "hotplug" { "-hotplug" } else { "" };
+    let name = format!("docs/perf/{}-{}{kind}", date.trim(), host.trim());
     let output = args.output.clone().unwrap_or_else(|| step::root().join(name));
     if args.what == "lxcfs" {
         let mut bench = step::cargo();
@@ -52,7 +53,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // In place of this process: an interrupt then reaches the one that cleans up.
     let mut bench = Command::new(binaries.join("bench"));
     bench.current_dir(step::root()).env("SYSC_BIN", &binaries).env("SYSC_DEBIAN", debian);
-    bench.arg(output).args([args.rounds, args.boots].map(|count| count.to_string()));
+    bench
+        .arg(&args.what)
+        .arg(output)
+        .args([args.rounds, args.boots].map(|count| count.to_string()));
     bench.arg(format!("cargo xtask {command}")).args(&args.without);
     Err(bench.exec()).context("start the benchmark")
 }

@@ -1,4 +1,5 @@
 //! `cargo xtask bench start`: what a start, an exec, a boot and a stop cost, beside crun and runc.
+//! `cargo xtask bench hotplug`: what it costs to add things to a running container.
 //!
 //! All peers do the same work in the same rounds, each in a world of its own. Before anything is
 //! timed their answers are compared. The machine is shared: medians, and ratios within a round.
@@ -12,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 
 mod bundle;
+mod hotplug;
 mod lane;
 mod peers;
 mod report;
@@ -24,6 +26,7 @@ use work::Work;
 
 /// How often each work is done, and by whom not.
 struct Plan {
+    what: String,
     rounds: u32,
     boots: u32,
     without: Vec<String>,
@@ -41,12 +44,14 @@ fn main() -> ExitCode {
     })
 }
 
-/// The arguments, as `cargo xtask bench` passes them: DIRECTORY ROUNDS BOOTS COMMAND [WITHOUT...].
+/// The arguments, as `cargo xtask bench` passes them: WHAT DIRECTORY ROUNDS BOOTS COMMAND
+/// [WITHOUT...].
 fn plan() -> Result<Plan> {
     ensure!(rustix::process::geteuid().is_root(), "not root; run it as root");
     let mut args = std::env::args().skip(1);
     let mut next = || args.next().context("called by cargo xtask bench only");
     Ok(Plan {
+        what: next()?,
         directory: next()?.into(),
         rounds: next()?.parse().context("rounds")?,
         boots: next()?.parse().context("boots")?,
@@ -56,6 +61,17 @@ fn plan() -> Result<Plan> {
 }
 
 fn bench(plan: &Plan) -> Result<()> {
+    let mut results = Results::default();
+    match plan.what.as_str() {
+        "hotplug" => hotplug::bench(plan.rounds, &mut results)?,
+        _ => start(plan, &mut results)?,
+    }
+    results.write(&plan.what, &plan.directory, &plan.command)?;
+    say(&format!("written: {}", plan.directory.display()));
+    Ok(())
+}
+
+fn start(plan: &Plan, results: &mut Results) -> Result<()> {
     let mut lanes = Vec::new();
     for (name, peer) in peers() {
         if plan.without.iter().any(|word| word == name) {
@@ -70,14 +86,10 @@ fn bench(plan: &Plan) -> Result<()> {
 
     say("comparing answers");
     agree(&lanes, Work::Answers)?;
-    let mut results = Results::default();
-    repeat(&lanes, Work::Trivial, plan.rounds, &mut results)?;
-    repeat(&lanes, Work::Burst, plan.rounds.div_ceil(5), &mut results)?;
-    repeat(&lanes, Work::Memory, plan.rounds.div_ceil(5), &mut results)?;
-    repeat(&lanes, Work::Boot, plan.boots, &mut results)?;
-    results.write(&plan.directory, &plan.command)?;
-    say(&format!("written: {}", plan.directory.display()));
-    Ok(())
+    repeat(&lanes, Work::Trivial, plan.rounds, results)?;
+    repeat(&lanes, Work::Burst, plan.rounds.div_ceil(5), results)?;
+    repeat(&lanes, Work::Memory, plan.rounds.div_ceil(5), results)?;
+    repeat(&lanes, Work::Boot, plan.boots, results)
 }
 
 fn peers() -> Vec<(&'static str, Box<dyn Peer>)> {

@@ -33,13 +33,13 @@ impl Results {
         self.rows.extend(figures.into_iter().map(|(work, value)| Row { work, round, peer, value }));
     }
 
-    pub(crate) fn write(&self, directory: &Path, command: &str) -> Result<()> {
+    pub(crate) fn write(&self, what: &str, directory: &Path, command: &str) -> Result<()> {
         let shown = directory.display();
         std::fs::create_dir_all(directory).with_context(|| format!("make {shown}"))?;
         for (name, text) in [
             ("raw.csv", self.raw()),
             ("summary.md", self.summary()),
-            ("README.md", readme(command)),
+            ("README.md", readme(what, command)),
         ] {
             std::fs::write(directory.join(name), text)
                 .with_context(|| format!("write {shown}/{name}"))?;
@@ -123,7 +123,20 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn readme(command: &str) -> String {
+const START: &str =
+    "Every peer does the same work once a round, in changing order, in a mount and network
+namespace of its own; their answers were compared first. The runtimes get the same bundle.
+`isula` is the engine: a supervised container with a log. crun sees an empty
+`cgroup.controllers` on a hybrid host, as it refuses to run otherwise.";
+const HOTPLUG: &str =
+    "Each figure is one command line to its end, on a running busybox container with hooks; a veth
+goes into a bridge, with an address, and up.";
+
+fn readme(what: &str, command: &str) -> String {
+    let (title, how) = match what {
+        "hotplug" => ("Hot-plug", HOTPLUG),
+        _ => ("Start, exec, boot and stop", START),
+    };
     let said = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -134,14 +147,11 @@ fn readme(command: &str) -> String {
     let version1 = ::tests::need::mounted("cgroup").len();
     let version2 = ::tests::need::mounted("cgroup2").len();
     format!(
-        "# Start, exec, boot and stop\n\n    {command}\n\n\
+        "# {title}\n\n    {command}\n\n\
          | | |\n|---|---|\n| commit | {} |\n| date | {} |\n| kernel | {} |\n| processors | {} |\n\
          | memory | {memory} |\n| cgroups | {version1} v1 hierarchies, {version2} v2 |\n\
          | load before the end | {} |\n| crun | {} |\n| runc | {} |\n\n\
-         Every peer does the same work once a round, in changing order, in a mount and network\n\
-         namespace of its own; their answers were compared first. The runtimes get the same bundle.\n\
-         `isula` is the engine: a supervised container with a log. crun sees an empty\n\
-         `cgroup.controllers` on a hybrid host, as it refuses to run otherwise. Results are in\n\
+         {how} Results are in\n\
          [summary.md](summary.md), every figure in [raw.csv](raw.csv).\n",
         said("git", &["-c", "safe.directory=*", "rev-parse", "--short", "HEAD"]),
         said("date", &["-u", "+%F %H:%M"]),

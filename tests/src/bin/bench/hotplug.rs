@@ -1,0 +1,112 @@
+//! What it costs to add things to a running container, as whole command lines, and to add them again
+//! at its start.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use tests::{Container, World};
+
+use crate::report::Results;
+
+/// Who the rows are of: there is no other with these words.
+const PEER: &str = "isulad-tools";
+/// So many in a row, and so many recorded ones at a start.
+const IN_A_ROW: usize = 100;
+const RECORDED: usize = 128;
+
+/// Measures all of it, in a world of its own.
+pub(crate) fn bench(rounds: u32, results: &mut Results) -> Result<()> {
+    let rows = std::thread::spawn(move || -> Result<Rows> {
+        let world = World::enter()?;
+        let measured = measure(&world, rounds);
+        if measured.is_err() {
+            world.remove_containers();
+        }
+        let left = world.leave();
+        match measured {
+            Ok(rows) if left.is_empty() => Ok(rows),
+            Ok(_) => Err(anyhow!("left behind: {}", left.join(", "))),
+            Err(error) => Err(error),
+        }
+    });
+    let rows = rows.join().map_err(|_| anyhow!("the thread of the world panicked"))??;
+    for (round, work, value) in rows {
+        results.add(round, PEER, vec![(work, value)]);
+    }
+    Ok(())
+}
+
+type Rows = Vec<(u32, &'static str, f64)>;
+
+fn ms(elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() * 1000.0
+}
+
+fn measure(world: &World, rounds: u32) -> Result<Rows> {
+    let mut rows = Rows::new();
+    world.tool("ip").args(["link", "add", "br0", "type", "bridge"]).ok()?;
+    world.tool("ip").args(["link", "set", "br0", "up"]).ok()?;
+    let spec = world.hook_spec()?;
+    let spec = spec.to_string_lossy();
+    let options = ["--name", "web", "--hook-spec", &spec];
+    let container = world.run(&options, &world.busybox()?, &["sleep", "86400"])?;
+    let source = world.new_directory("source")?;
+    let path = path(&source, 0);
+    let nic = ["web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
+    for round in 0..rounds {
+        let mut time = |work: &'static str, words: &[&str]| -> Result<()> {
+            let done = world.tools(words).ok()?;
+            rows.push((round, work, ms(done.elapsed)));
+            Ok(())
+        };
+        time("add-device", &["add-device", "web", "/dev/fuse:/dev/n1"])?;
+        time("remove-device", &["remove-device", "web", "/dev/fuse:/dev/n1"])?;
+        time("add-nic veth", &[&["add-nic", "--ip", "10.0.0.2/24"], &nic[..]].concat())?;
+        time("add-route", &["add-route", "web", r#"[{"dest":"10.9.0.0/16","dev":"e1"}]"#])?;
+        time("remove-nic veth", &["remove-nic", "web", "--name", "h1:e1"])?;
+        time("add-path", &["add-path", "web", &path])?;
+        time("remove-path", &["remove-path", "web", &path])?;
+    }
+    rows.extend(in_a_row(world, &source)?);
+    rows.extend(replay(world, &container, rounds)?);
+    container.remove()?;
+    world.tool("ip").args(["link", "del", "br0"]).ok()?;
+    Ok(rows)
+}
+
+fn path(source: &Path, number: usize) -> String {
+    format!("{}:/data/{number}", source.display())
+}
+
+/// Each a command of its own, and there are more every time.
+fn in_a_row(world: &World, source: &Path) -> Result<Rows> {
+    let mut sum = Duration::ZERO;
+    for number in 0..RECORDED {
+        let done = world.tools(["add-path", "web", &path(source, number)]).ok()?;
+        if number < IN_A_ROW {
+            sum += done.elapsed;
+        }
+    }
+    Ok(vec![(0, "100 times add-path", ms(sum))])
+}
+
+/// A start with a full record, beside one without.
+fn replay(world: &World, container: &Container<'_>, rounds: u32) -> Result<Rows> {
+    let mut rows = Rows::new();
+    let mut start = |work: &'static str| -> Result<()> {
+        for round in 0..rounds.div_ceil(5) {
+            container.isula("stop", ["-t", "0"]).ok()?;
+            let started = container.isula("start", [""; 0]).ok()?;
+            rows.push((round, work, ms(started.elapsed)));
+        }
+        Ok(())
+    };
+    start("start with 128 paths recorded")?;
+    let record = world.root().join("engines/isula").join(container.id()).join("device_hook.json");
+    container.isula("stop", ["-t", "0"]).ok()?;
+    std::fs::remove_file(record)?;
+    container.isula("start", [""; 0]).ok()?;
+    start("start with nothing recorded")?;
+    Ok(rows)
+}
