@@ -200,7 +200,7 @@ mod tests {
     fn there_is_an_end_to_it() {
         let fill = |kind, count| {
             (0..count).fold(Record::default(), |record, number| {
-                let ip = format!("10.0.{}.1/24", number);
+                let ip = format!("10.0.{number}.1/24");
                 let names = format!("h{number}:e{number}");
                 added(&record, &request(kind, &names, &ip)).unwrap()
             })
