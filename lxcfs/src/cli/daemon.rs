@@ -91,9 +91,9 @@ pub struct Args {
     #[arg(long)]
     pub exact: bool,
 
-    /// Threads that serve
-    #[arg(long, value_name = "N", default_value_t = default_threads(), value_parser = threads)]
-    pub threads: usize,
+    /// Threads that serve (default: one for each CPU, but 2 to 4)
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
 
     /// How long a reader may have to wait, in milliseconds; then it gets host values
     #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
@@ -181,7 +181,7 @@ pub fn options(args: Args) -> Result<Options> {
         disable_swap: args.disable_swap,
         disable_zswap: args.disable_zswap,
         exact: args.exact,
-        threads: args.threads,
+        threads: args.threads.unwrap_or_else(default_threads),
         deadline_ms: args.deadline,
         log_level: if args.debug { Some("debug".into()) } else { args.log_level },
         log: args.log,

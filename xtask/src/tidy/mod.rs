@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use clap::CommandFactory;
 
 use crate::step;
 
@@ -32,6 +33,8 @@ pub(crate) fn commands() -> Vec<(&'static str, clap::Command)> {
         ("8", syscontainer_tools::cli::command()),
         ("8", hooks::cli::command()),
         ("8", hooks::lxcfs::command()),
+        ("8", lxcfs::cli::daemon::Args::command()),
+        ("8", lxcfs::cli::toolkit::Cli::command()),
     ]
 }
 
