@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Story,
-    world::{World, kb, pause, until},
+    world::{World, kb, pause, slow, until},
 };
 
 pub(crate) const STORIES: &[Story] = &[
@@ -184,7 +184,8 @@ fn idle() {
     pause(1500);
     let after = ticks(&guest.read("proc/stat"));
     busy.finish();
-    assert!(after.0 - before.0 <= 5, "{before:?} {after:?}");
+    // Reading costs the container something too: one program.
+    assert!(after.0 - before.0 <= 10 * u64::from(slow()), "{before:?} {after:?}");
     assert!(after.1 - before.1 >= 100, "{before:?} {after:?}");
 }
 
@@ -267,7 +268,7 @@ fn uptime() {
         let text = guest.read("proc/uptime");
         let host = age(&fs::read_to_string("/proc/uptime").unwrap());
         let wanted = host - start as f64 / 100.0;
-        assert!((age(&text) - wanted).abs() < 0.2, "{text} {wanted}");
+        assert!((age(&text) - wanted).abs() < 0.4 * f64::from(slow()), "{text} {wanted}");
         let cpus = std::thread::available_parallelism().unwrap().get() as f64;
         assert!(idle(&text) <= age(&text) * cpus + 0.02, "{text}");
         pause(100);
