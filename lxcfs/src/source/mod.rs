@@ -25,7 +25,7 @@ use linux::{
 };
 use rustix::fs::{Mode, OFlags};
 
-use crate::{host, sample::Version};
+use crate::{host, sample::Version, text::words};
 
 /// Every hierarchy of the host, held open.
 #[derive(Debug)]
@@ -120,6 +120,27 @@ pub struct Places {
     pub unified: Option<Place>,
 }
 
+impl Place {
+    /// The nearest cgroup from here up that the controller knows. Below where it is enabled (v2,
+    /// `cgroup.subtree_control`) a process counts for the cgroup above.
+    fn governed(mut self, trees: &Trees, controller: &str) -> Option<Place> {
+        let mut text = Vec::new();
+        while self.version == Version::V2 {
+            let file = self.file("cgroup.controllers");
+            let read = optional(&file, trees, &mut text);
+            file.close(trees);
+            // One that is gone or cannot be read stays: what it lacks is told where it is missed.
+            if read.is_none() || words(&text).any(|word| word == controller.as_bytes()) {
+                break;
+            }
+            if !self.path.pop() || self.path.as_os_str().is_empty() {
+                return None;
+            }
+        }
+        Some(self)
+    }
+}
+
 impl Places {
     /// The cgroups of a process, as its `/proc/PID/cgroup` has them.
     ///
@@ -141,7 +162,9 @@ impl Places {
                 path: path.to_owned(),
             })
         };
-        let with = |controller: &str| at(trees.index_with(controller));
+        let with = |controller: &str| {
+            at(trees.index_with(controller)).and_then(|place| place.governed(trees, controller))
+        };
         Places {
             memory: with("memory"),
             cpu: with("cpu"),
