@@ -86,6 +86,21 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Words for programs.
     pub annotations: BTreeMap<String, String>,
+    /// Who runs it; `None` is our own runtime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<OciRuntime>,
+}
+
+/// An OCI runtime that is not ours, as it was when the container was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OciRuntime {
+    /// What it was asked for by.
+    pub name: String,
+    /// The program.
+    pub path: PathBuf,
+    /// What it is given before each verb.
+    #[serde(default)]
+    pub args: Vec<String>,
 }
 
 /// `--lxcfs`, and where its daemon is to be found.

@@ -60,6 +60,9 @@ impl Runtime {
     /// Among others: the id is taken, the bundle asks for what this runtime does not do, a hook
     /// failed, the program does not exist in the container. Nothing is left behind then.
     pub fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
+        if let Some(driver) = self.driver(request.id)? {
+            return driver.create(request);
+        }
         exe::require_sealed()?;
         stdio::check_preserved(request.preserve_fds)?;
         let mut bundle = Bundle::load(request.bundle)?;

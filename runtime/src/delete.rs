@@ -29,6 +29,9 @@ impl Runtime {
     /// # Errors
     /// Those of [`Self::delete`].
     pub fn delete_telling(&self, id: &str, force: bool, told: &[String]) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.delete(force);
+        }
         let directory = self.directory(id)?;
         let saved = match self.load(id) {
             Err(Error::NotFound { .. }) if force => return remove(&directory),

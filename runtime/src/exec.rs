@@ -98,6 +98,9 @@ impl Runtime {
     /// Among others: the container does not run, the program cannot be executed in it (`kind()`
     /// says whether it was not found or not permitted), or asks for what cannot be given.
     pub fn exec(&self, id: &str, request: &ExecRequest<'_>) -> Result<Exec> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.exec(request);
+        }
         exe::require_sealed()?;
         stdio::check_preserved(request.preserve_fds)?;
         validate::check_process(request.process)?;

@@ -1,16 +1,447 @@
-//! Programs that are not ours: ps(1), whose columns are its own business.
+//! Programs that are not ours: an OCI runtime in our own's place, driven through the command line
+//! that all of them share, and ps(1), whose columns are its own business.
+//!
+//! ```text
+//! <state root>/<id>/         log.json, pid, console.sock: what we and the runtime tell each other
+//! <state root>/.<name>/      the runtime's own --root
+//! ```
+//!
+//! The container's processes become children of the caller, who is a subreaper, once the runtime
+//! has ended: so they are waited for as if they were ours.
 
-use std::process::Command;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
+use linux::error::Context as _;
+use linux::poll::{Interest, Poll};
+use linux::process::{Pid, PidFd};
+use linux::signal::Signal;
+use linux::socket::{self, Kind};
+use oci_spec::runtime::{LinuxResources, Spec};
+use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
+
+use crate::error::During as _;
+use crate::{
+    Bundle, Console, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State,
+    Stdio, delete,
+};
+
+/// A runtime that has ended well has sent the terminal before.
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the files below a container's directory are called.
+const LOG: &str = "log.json";
+const PID: &str = "pid";
+const CONSOLE: &str = "console.sock";
+
+/// An OCI runtime that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// What it is called in errors.
+    pub name: String,
+    /// The program.
+    pub program: PathBuf,
+    /// What it is given before each verb.
+    pub args: Vec<String>,
+}
+
+/// A foreign runtime at work on one container of `runtime`.
+pub(crate) struct Driver<'a> {
+    foreign: &'a Foreign,
+    runtime: &'a Runtime,
+    id: &'a str,
+    directory: PathBuf,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(foreign: &'a Foreign, runtime: &'a Runtime, id: &'a str) -> Result<Self> {
+        Ok(Self { foreign, runtime, id, directory: runtime.directory(id)? })
+    }
+
+    pub(crate) fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
+        let bundle = Bundle::load(request.bundle)?;
+        self.check(&bundle)?;
+        self.make_directory()?;
+        let created = self.try_create(request, &bundle.spec);
+        if created.is_err() {
+            // The first error is the one to report.
+            let _ = self.delete(true);
+        }
+        created
+    }
+
+    fn try_create(&self, request: &CreateRequest<'_>, spec: &Spec) -> Result<Created> {
+        let terminal = spec.process().as_ref().and_then(|process| process.terminal());
+        let terminal = terminal.unwrap_or(false);
+        let listener = Listener::for_terminal(&self.directory, terminal, request.console)?;
+        let pid_file = self.directory.join(PID);
+        let mut command = self.verb("create")?;
+        command.arg("--bundle").arg(request.bundle).arg("--pid-file").arg(&pid_file);
+        if let Some(path) = listener.path(request.console) {
+            command.arg("--console-socket").arg(path);
+        }
+        if request.no_pivot {
+            command.arg("--no-pivot");
+        }
+        self.run(command.arg(self.id), request.stdio, "create")?;
+        let (pid, pidfd) = process_of(&pid_file)?;
+        if let Some(path) = request.pid_file {
+            linux::file::write_atomic(path, pid.to_string(), 0o644)?;
+        }
+        Ok(Created { pid, pidfd, console: listener.receive()? })
+    }
+
+    pub(crate) fn start(&self) -> Result<()> {
+        self.simple("start", &[])
+    }
+
+    pub(crate) fn kill(&self, signal: Signal, all: bool) -> Result<()> {
+        let mut command = self.verb("kill")?;
+        if all {
+            command.arg("--all");
+        }
+        self.run(command.arg(self.id).arg(signal.get().to_string()), null()?.stdio(), "kill")
+    }
+
+    /// With `force` a container that is not there is no error, and the runtime is not asked for it.
+    pub(crate) fn delete(&self, force: bool) -> Result<()> {
+        if !self.directory.is_dir() {
+            return if force { Ok(()) } else { Err(Error::NotFound { id: self.id.to_owned() }) };
+        }
+        self.simple("delete", if force { &["--force"] } else { &[] })?;
+        delete::remove(&self.directory)
+    }
+
+    pub(crate) fn pause(&self) -> Result<()> {
+        self.simple("pause", &[])
+    }
+
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.simple("resume", &[])
+    }
+
+    pub(crate) fn update(&self, resources: &LinuxResources) -> Result<()> {
+        let path = self.scratch("resources");
+        write_json(&path, resources)?;
+        let mut command = self.verb("update")?;
+        command.arg("--resources").arg(&path).arg(self.id);
+        let done = self.run(&mut command, null()?.stdio(), "update");
+        remove_file(&path);
+        done
+    }
+
+    pub(crate) fn state(&self) -> Result<State> {
+        self.ask("state", &[])
+    }
+
+    pub(crate) fn pids(&self) -> Result<Vec<Pid>> {
+        let pids: Vec<i32> = self.ask("ps", &["--format", "json"])?;
+        Ok(pids.into_iter().filter_map(Pid::new).collect())
+    }
+
+    pub(crate) fn exec(&self, request: &ExecRequest<'_>) -> Result<Exec> {
+        // The process comes to us when the runtime has ended.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .during(|| "become a subreaper")?;
+        let process = self.scratch("process");
+        let pid_file = self.scratch("exec-pid");
+        write_json(&process, request.process)?;
+        let exec = self.try_exec(request, &process, &pid_file);
+        remove_file(&process);
+        remove_file(&pid_file);
+        exec
+    }
+
+    fn try_exec(&self, request: &ExecRequest<'_>, process: &Path, pid_file: &Path) -> Result<Exec> {
+        let scratch = self.scratch("terminal");
+        let terminal = request.process.terminal().unwrap_or(false);
+        if terminal {
+            std::fs::create_dir(&scratch).during(|| format!("make {}", scratch.display()))?;
+        }
+        let done = (|| {
+            let listener = Listener::for_terminal(&scratch, terminal, request.console)?;
+            let mut command = self.verb("exec")?;
+            command.arg("--detach").arg("--process").arg(process).arg("--pid-file").arg(pid_file);
+            if let Some(path) = listener.path(request.console) {
+                command.arg("--console-socket").arg(path);
+            }
+            self.run(command.arg(self.id), request.stdio, "exec")?;
+            let (pid, pidfd) = process_of(pid_file)?;
+            if let Some(path) = request.pid_file {
+                linux::file::write_atomic(path, pid.to_string(), 0o644)?;
+            }
+            Ok(Exec { pid, pidfd, console: listener.receive()? })
+        })();
+        if terminal {
+            delete::remove(&scratch)?;
+        }
+        done
+    }
+
+    /// What only our own runtime does, by name.
+    fn check(&self, bundle: &Bundle) -> Result<()> {
+        let name = &self.foreign.name;
+        for (index, mount) in bundle.spec.mounts().iter().flatten().enumerate() {
+            if crate::rootfs::is_hole(mount) {
+                return Err(Error::config(
+                    format!("mounts[{index}]"),
+                    format!(
+                        "{} stays writable with isula's own runtime only, not with {name}; drop \
+                         --ns-change-opt or --runtime",
+                        mount.destination().display()
+                    ),
+                ));
+            }
+        }
+        let layout = linux::cgroup::Layout::detect()?;
+        if layout.kind() != linux::cgroup::Kind::Unified && has_limits_to_guard(&bundle.spec) {
+            return Err(Error::config(
+                "linux.resources",
+                format!(
+                    "on cgroup v1 {name} lets a system container write the files of its own \
+                     limits; drop the limits or --runtime"
+                ),
+            ));
+        }
+        let linux = bundle.spec.linux().as_ref();
+        let maps = linux.and_then(|linux| linux.uid_mappings().as_ref());
+        let shifted = maps.is_some_and(|maps| maps.iter().any(|map| map.host_id() != 0));
+        let stat = rustix::fs::stat(&bundle.rootfs)
+            .during(|| format!("stat {}", bundle.rootfs.display()))?;
+        if shifted && stat.st_uid == 0 {
+            return Err(Error::config(
+                "root.path",
+                format!(
+                    "{} belongs to the host's root, and {name} cannot show it as the container's; \
+                     chown it to the mapped ids, or drop --runtime",
+                    bundle.rootfs.display()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn make_directory(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let make = |recursive, path: &Path| {
+            std::fs::DirBuilder::new().recursive(recursive).mode(0o700).create(path)
+        };
+        make(true, self.runtime.root())
+            .during(|| format!("make {}", self.runtime.root().display()))?;
+        match make(false, &self.directory) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(Error::Exists { id: self.id.to_owned() })
+            }
+            made => Ok(made.during(|| format!("make {}", self.directory.display()))?),
+        }
+    }
+
+    /// A file for this call alone.
+    fn scratch(&self, what: &str) -> PathBuf {
+        self.directory.join(format!("{what}-{}", std::process::id()))
+    }
+
+    fn simple(&self, verb: &str, options: &[&str]) -> Result<()> {
+        let mut command = self.verb(verb)?;
+        self.run(command.args(options).arg(self.id), null()?.stdio(), verb)
+    }
+
+    /// A verb whose answer is JSON.
+    fn ask<T: serde::de::DeserializeOwned>(&self, verb: &str, options: &[&str]) -> Result<T> {
+        let mut command = self.verb(verb)?;
+        let output = command.args(options).arg(self.id).output();
+        let output = output.map_err(|error| self.not_run(&error))?;
+        if !output.status.success() {
+            return Err(self.failure(verb, output.status));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| Error::File {
+            act: format!("{}: read the answer of {verb}", self.foreign.name),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The program with what every verb is given. Its log holds the errors of this verb alone.
+    fn verb(&self, verb: &str) -> Result<Command> {
+        let log = self.directory.join(LOG);
+        remove_file(&log);
+        let mut command = Command::new(&self.foreign.program);
+        command.args(&self.foreign.args);
+        command.arg("--root").arg(self.runtime.root().join(format!(".{}", self.foreign.name)));
+        command.arg("--log").arg(log).args(["--log-format", "json"]).arg(verb);
+        // It would take itself for the one to notify.
+        command.env_remove("NOTIFY_SOCKET");
+        Ok(command)
+    }
+
+    fn run(&self, command: &mut Command, stdio: Stdio<'_>, verb: &str) -> Result<()> {
+        if let Stdio::Use { stdin, stdout, stderr } = stdio {
+            let act = || "copy a descriptor".to_owned();
+            command.stdin(stdin.try_clone_to_owned().during(act)?);
+            command.stdout(stdout.try_clone_to_owned().during(act)?);
+            command.stderr(stderr.try_clone_to_owned().during(act)?);
+        }
+        let status = command.status().map_err(|error| self.not_run(&error))?;
+        if status.success() { Ok(()) } else { Err(self.failure(verb, status)) }
+    }
+
+    fn not_run(&self, error: &io::Error) -> Error {
+        let errno = linux::Errno::from_io_error(error).unwrap_or(linux::Errno::IO);
+        linux::Error::new(format!("run {}", self.foreign.program.display()), errno).into()
+    }
+
+    /// What it wrote to its log, in the kinds that callers tell apart.
+    fn failure(&self, verb: &str, status: ExitStatus) -> Error {
+        let name = &self.foreign.name;
+        let log = linux::file::read(self.directory.join(LOG)).unwrap_or_default();
+        match last_error(&String::from_utf8_lossy(&log)) {
+            Some(text) => {
+                Error::Child { kind: kind_of(&text), text: format!("{name} {verb}: {text}") }
+            }
+            None => Error::Child {
+                kind: ErrorKind::Other,
+                text: format!("{name} {verb}: it ended with {status} and did not say why"),
+            },
+        }
+    }
+}
+
+/// A system container, whose cgroups are writable, with limits that are there.
+fn has_limits_to_guard(spec: &Spec) -> bool {
+    let annotations = spec.annotations().iter().flatten();
+    let mut system = annotations.filter(|(key, _)| *key == crate::system::ANNOTATION);
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    system.any(|(_, value)| value == "true")
+        && resources.is_some_and(|resources| {
+            let memory = resources.memory().as_ref().and_then(|memory| memory.limit());
+            let cpu = resources.cpu().as_ref().and_then(|cpu| cpu.quota());
+            let pids = resources.pids().as_ref().map(|pids| pids.limit());
+            [memory, cpu, pids].into_iter().flatten().any(|limit| limit > 0)
+        })
+}
+
+/// The message of the last record of an error.
+fn last_error(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        let is_error = matches!(record["level"].as_str(), Some("error" | "fatal"));
+        record["msg"].as_str().filter(|_| is_error).map(str::to_owned)
+    })
+}
+
+/// A program of the container that is not there, or may not be executed: by the words that runc,
+/// crun and our own have for it.
+fn kind_of(text: &str) -> ErrorKind {
+    let lower = text.to_ascii_lowercase();
+    let is_program =
+        ["executable file", "exec: ", "run \""].iter().any(|words| lower.contains(words));
+    match () {
+        () if !is_program => ErrorKind::Other,
+        () if lower.contains("not found") || lower.contains("no such file") => ErrorKind::NotFound,
+        () if lower.contains("permission denied") => ErrorKind::PermissionDenied,
+        () => ErrorKind::Other,
+    }
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value).map_err(|error| Error::File {
+        act: format!("write {}", path.display()),
+        reason: error.to_string(),
+    })?;
+    Ok(linux::file::write_atomic(path, text, 0o600)?)
+}
+
+/// One that is left is in the container's directory and goes with it.
+fn remove_file(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}
+
+/// The process a runtime has written down.
+fn process_of(pid_file: &Path) -> Result<(Pid, PidFd)> {
+    let text = linux::file::read_to_string(pid_file)?;
+    let pid = text.trim().parse().ok().and_then(Pid::new).ok_or_else(|| Error::File {
+        act: format!("read {}", pid_file.display()),
+        reason: format!("{:?} is no pid", text.trim()),
+    })?;
+    // Our child by now: its pid is not given to another before we have waited for it.
+    Ok((pid, PidFd::open(pid)?))
+}
+
+/// Where the master of a terminal arrives, when it is ours to receive.
+struct Listener(Option<(OwnedFd, OwnedFd)>);
+
+impl Listener {
+    fn for_terminal(directory: &Path, terminal: bool, console: Console<'_>) -> Result<Self> {
+        if !terminal || matches!(console, Console::Socket(_)) {
+            return Ok(Self(None));
+        }
+        let act = || format!("open {}", directory.display());
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(directory, flags, Mode::empty()).during(act)?;
+        let path = directory.join(CONSOLE);
+        remove_file(&path);
+        Ok(Self(Some((socket::listen(path, Kind::Stream)?, opened))))
+    }
+
+    /// Through our descriptor of the directory: a socket's path has 108 bytes (unix(7)).
+    fn path(&self, console: Console<'_>) -> Option<PathBuf> {
+        match (&self.0, console) {
+            (Some((_, directory)), _) => {
+                let (pid, fd) = (std::process::id(), directory.as_raw_fd());
+                Some(PathBuf::from(format!("/proc/{pid}/fd/{fd}/{CONSOLE}")))
+            }
+            (None, Console::Socket(path)) => Some(path.to_owned()),
+            (None, Console::Return) => None,
+        }
+    }
+
+    fn receive(self) -> Result<Option<OwnedFd>> {
+        let Some((listener, _)) = self.0 else { return Ok(None) };
+        let act = || "receive the terminal from the runtime".to_owned();
+        let poll = Poll::new()?;
+        poll.add(&listener, 0, Interest::READ)?;
+        if poll.wait(Some(CONSOLE_PATIENCE))?.is_empty() {
+            return Err(linux::Error::new(act(), linux::Errno::TIMEDOUT).into());
+        }
+        let connection = socket::accept(&listener).step(act)?;
+        let mut name = [0; 4096];
+        let (_, mut fds) = socket::recv_fds(&connection, &mut name, 1).step(act)?;
+        match fds.pop() {
+            Some(master) => Ok(Some(master)),
+            None => Err(linux::Error::new(act(), linux::Errno::PROTO).into()),
+        }
+    }
+}
+
+/// /dev/null, three times.
+struct Null(OwnedFd);
+
+fn null() -> Result<Null> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(Null(rustix::fs::open("/dev/null", flags, Mode::empty()).during(|| "open /dev/null")?))
+}
+
+impl Null {
+    fn stdio(&self) -> Stdio<'_> {
+        let fd = self.0.as_fd();
+        Stdio::Use { stdin: fd, stdout: fd, stderr: fd }
+    }
+}
 
 /// What `ps OPTION...` prints.
 ///
 /// # Errors
 /// It is not there, or does not take the options.
-pub(crate) fn ps(options: &[String]) -> Result<String> {
+pub(crate) fn ps(options: &[String]) -> anyhow::Result<String> {
     let output = Command::new("ps").args(options).output().context("run ps")?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "ps {}: {}", options.join(" "), stderr.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

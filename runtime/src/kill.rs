@@ -22,6 +22,9 @@ impl Runtime {
     /// # Errors
     /// The container does not exist, or nothing of it runs.
     pub fn kill(&self, id: &str, signal: Signal, all: bool) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.kill(signal, all);
+        }
         let saved = self.load(id)?;
         if all {
             return self.kill_everything(&saved, signal);

@@ -47,6 +47,8 @@ pub use exec::{Exec, ExecRequest};
 pub use state::{Saved, State, Status};
 pub use system::SystemContainer;
 
+use external::Driver;
+pub use external::Foreign;
 use policy::Policy;
 
 /// The containers below one state root, and what may be done with them.
@@ -54,13 +56,14 @@ use policy::Policy;
 pub struct Runtime {
     root: PathBuf,
     seccomp_cache: Option<PathBuf>,
+    foreign: Option<Foreign>,
 }
 
 impl Runtime {
     /// The containers whose state is kept in `<state_root>/<id>/`.
     #[must_use]
     pub fn new(state_root: impl Into<PathBuf>) -> Self {
-        Self { root: state_root.into(), seccomp_cache: None }
+        Self { root: state_root.into(), seccomp_cache: None, foreign: None }
     }
 
     /// Keeps compiled seccomp filters in `directory`, named by the hash of their profile.
@@ -68,6 +71,18 @@ impl Runtime {
     pub fn with_seccomp_cache(mut self, directory: impl Into<PathBuf>) -> Self {
         self.seccomp_cache = Some(directory.into());
         self
+    }
+
+    /// Has another runtime do everything, where one is given.
+    #[must_use]
+    pub fn with_foreign(mut self, foreign: Option<Foreign>) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
+    /// The other runtime on a container, where there is one.
+    fn driver<'a>(&'a self, id: &'a str) -> Result<Option<Driver<'a>>> {
+        self.foreign.as_ref().map(|foreign| Driver::new(foreign, self, id)).transpose()
     }
 
     /// The state root.

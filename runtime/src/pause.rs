@@ -11,6 +11,9 @@ impl Runtime {
     /// # Errors
     /// The container does not run, or a process in it cannot be stopped; then all go on.
     pub fn pause(&self, id: &str) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.pause();
+        }
         let saved = self.load(id)?;
         let _lock = self.lock(&self.directory(id)?)?;
         self.require(&saved, Status::Running, "only a running container can be paused")?;
@@ -23,6 +26,9 @@ impl Runtime {
     /// # Errors
     /// The container is not paused.
     pub fn resume(&self, id: &str) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.resume();
+        }
         let saved = self.load(id)?;
         let _lock = self.lock(&self.directory(id)?)?;
         self.require(&saved, Status::Paused, "only a paused container can be resumed")?;

@@ -31,6 +31,9 @@ impl Runtime {
     /// Among others: the program cannot be executed (`kind()` says whether it was not found or
     /// not permitted), a hook failed, the container is not just created.
     pub fn start(&self, id: &str) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.start();
+        }
         let saved = self.load(id)?;
         let directory = self.directory(id)?;
         let _lock = self.lock(&directory)?;

@@ -170,6 +170,9 @@ impl Runtime {
     /// # Errors
     /// It does not exist, or its state file cannot be read.
     pub fn state(&self, id: &str) -> Result<State> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.state();
+        }
         let saved = self.load(id)?;
         let status = self.status(&saved)?;
         Ok(saved.state(status))

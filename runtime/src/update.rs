@@ -16,6 +16,9 @@ impl Runtime {
     /// # Errors
     /// The container does not exist or has ended, or a limit cannot be honoured.
     pub fn update(&self, id: &str, resources: &LinuxResources) -> Result<()> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.update(resources);
+        }
         let resources = cgroup::resources(resources)?;
         let saved = self.load(id)?;
         let _lock = self.lock(&self.directory(id)?)?;
@@ -30,6 +33,9 @@ impl Runtime {
     /// # Errors
     /// The container does not exist.
     pub fn pids(&self, id: &str) -> Result<Vec<Pid>> {
+        if let Some(driver) = self.driver(id)? {
+            return driver.pids();
+        }
         match cgroup_of(&self.load(id)?)? {
             Some(cgroup) => Ok(cgroup.procs()?),
             None => Ok(Vec::new()),

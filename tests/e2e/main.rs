@@ -12,6 +12,7 @@ mod daily;
 mod engines;
 mod errors;
 mod exec;
+mod foreign;
 mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         engines::stories(),
         errors::stories(),
         exec::stories(),
+        foreign::stories(),
         hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_engine::stories(),

@@ -87,6 +87,7 @@ fn config(reservation: &Reservation) -> Config {
         hooks: oci_spec::runtime::Hooks::default(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        runtime: None,
     }
 }
 

@@ -8,7 +8,7 @@ use ui::{Exit, Report};
 use super::args::ContainerArgs;
 use super::{Session, print};
 use crate::lifecycle;
-use crate::prepare::hook_spec;
+use crate::prepare::{hook_spec, runtimes};
 use crate::request::{Outside, Request, build};
 
 /// Make a container without starting it
@@ -23,14 +23,14 @@ pub(crate) struct CreateArgs {
 }
 
 pub(crate) fn create(session: &Session, args: &CreateArgs) -> Report {
-    let request = request("create", &args.container)?;
+    let request = request(session, "create", &args.container)?;
     let container = make(session, request)?;
     print(&format!("{}\n", container.id))?;
     Ok(Exit::DONE)
 }
 
 /// What the command line and the files that it names mean.
-pub(super) fn request(verb: &str, args: &ContainerArgs) -> Result<Request> {
+pub(super) fn request(session: &Session, verb: &str, args: &ContainerArgs) -> Result<Request> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
     };
@@ -38,6 +38,7 @@ pub(super) fn request(verb: &str, args: &ContainerArgs) -> Result<Request> {
         variable: &|name| std::env::var(name).ok(),
         read: &read,
         read_hook_spec: &hook_spec::read,
+        find_runtime: &|name| runtimes::find(&session.daemon_json, name),
     };
     build(verb, args, &outside)
 }

@@ -42,6 +42,7 @@ use ui::report::{Many, WithExit};
 use ui::{Exit, Report};
 
 use crate::lifecycle::Engine;
+use crate::prepare::runtimes::DAEMON_JSON;
 use crate::shim::client::{LaunchError, program};
 
 /// Run system containers and ordinary ones, without a daemon
@@ -75,6 +76,11 @@ struct Global {
     /// Default: $ISULA_SHIM, else isula-shim beside this program.
     #[arg(long, global = true, value_name = "PROGRAM")]
     shim: Option<PathBuf>,
+    /// Read settings of the predecessor's daemon from this file
+    ///
+    /// Its table of runtimes is used.
+    #[arg(long, global = true, value_name = "FILE", default_value = DAEMON_JSON)]
+    daemon_json: PathBuf,
     /// Log to this file instead of stderr
     #[arg(long, global = true, value_name = "FILE")]
     log: Option<PathBuf>,
@@ -131,6 +137,7 @@ enum Verb {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) engine: Engine,
+    pub(crate) daemon_json: PathBuf,
 }
 
 /// The program.
@@ -240,6 +247,7 @@ fn execute(global: Global, verb: Verb) -> Report {
                 None => program()?,
             },
         },
+        daemon_json: global.daemon_json,
     };
     match verb {
         Verb::Attach(Adapted(args)) => attach::attach(&session, &args),

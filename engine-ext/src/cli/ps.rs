@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use ui::{Exit, Report};
 
 use super::{Session, listing, print};
-use crate::lifecycle::shown;
+use crate::lifecycle::{runtime_name, shown};
 
 /// List containers
 #[derive(Debug, Args)]
@@ -122,7 +122,7 @@ impl Row {
             "StartAt": ago(&state.started_at, now),
             "FinishAt": ago(&state.finished_at, now),
             "Created": ago(&config.created, now),
-            "Runtime": "isula",
+            "Runtime": runtime_name(config),
             "Names": if whole { config.name.as_str() } else { shown(config) },
             "Ports": "",
         })

@@ -28,7 +28,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(session: &Session, args: &RunArgs) -> Report {
     let process = &args.container.process;
-    let request = create::request("run", &args.container)?;
+    let request = create::request(session, "run", &args.container)?;
     let foreground = Foreground { tty: process.tty, stdin: process.interactive };
     ensure!(
         args.detach || !(process.tty && process.interactive) || stdin().is_terminal(),

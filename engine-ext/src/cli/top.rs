@@ -39,7 +39,7 @@ pub(crate) fn top(session: &Session, args: &TopArgs) -> Report {
     if !matches!(container.state()?.status, Status::Running | Status::Paused) {
         bail!("Container {} is not running.", container.id);
     }
-    let mut pids = session.engine.runtime().pids(container.id.as_str())?;
+    let mut pids = session.engine.runtime(&container.config()?).pids(container.id.as_str())?;
     pids.sort_unstable_by_key(|pid| pid.get());
     let clock = Clock::now()?;
     let users = users();

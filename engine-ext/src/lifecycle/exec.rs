@@ -48,12 +48,12 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Optio
     let config = container.config()?;
     let process = process(&config, exec)?;
     if exec.detach {
-        return detached(engine, container, &process).map(|()| None);
+        return detached(engine, container, &config, &process).map(|()| None);
     }
     let status = if exec.tty {
-        on_terminal(engine, container, &process, exec.interactive)
+        on_terminal(engine, container, &config, &process, exec.interactive)
     } else {
-        with_pipes(engine, container, &process, exec.interactive)
+        with_pipes(engine, container, &config, &process, exec.interactive)
     };
     status.map(Some)
 }
@@ -94,21 +94,27 @@ fn process(config: &Config, exec: &Exec) -> Result<Process> {
     Ok(process)
 }
 
-fn detached(engine: &Engine, container: &Container, process: &Process) -> Result<()> {
+fn detached(
+    engine: &Engine,
+    container: &Container,
+    config: &Config,
+    process: &Process,
+) -> Result<()> {
     let null = null()?;
     let stdio = Stdio::Use { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
     let request = ExecRequest { stdio, ..ExecRequest::new(process) };
-    engine.runtime().exec(container.id.as_str(), &request)?;
+    engine.runtime(config).exec(container.id.as_str(), &request)?;
     Ok(())
 }
 
 fn on_terminal(
     engine: &Engine,
     container: &Container,
+    config: &Config,
     process: &Process,
     interactive: bool,
 ) -> Result<ExitStatus> {
-    let running = engine.runtime().exec(container.id.as_str(), &ExecRequest::new(process))?;
+    let running = engine.runtime(config).exec(container.id.as_str(), &ExecRequest::new(process))?;
     let console = running.console.context("the runtime gave no terminal")?;
     Ok(Relay::terminal(console, interactive)?.run(&running.pidfd)?)
 }
@@ -118,6 +124,7 @@ fn on_terminal(
 fn with_pipes(
     engine: &Engine,
     container: &Container,
+    config: &Config,
     process: &Process,
     interactive: bool,
 ) -> Result<ExitStatus> {
@@ -133,7 +140,7 @@ fn with_pipes(
         stderr: stderr_theirs.as_fd(),
     };
     let request = ExecRequest { stdio, ..ExecRequest::new(process) };
-    let running = engine.runtime().exec(container.id.as_str(), &request)?;
+    let running = engine.runtime(config).exec(container.id.as_str(), &request)?;
     // While we hold the other ends, no pipe ends.
     drop((stdin_theirs, stdout_theirs, stderr_theirs));
     Ok(Relay::pipes(stdin, stdout, stderr)?.run(&running.pidfd)?)

@@ -15,9 +15,9 @@ mod wait;
 
 use std::path::PathBuf;
 
-use container::Store;
+use container::{Config, Store};
 use linux::process::Pid;
-use runtime::Runtime;
+use runtime::{Foreign, Runtime};
 
 pub use copy::{Copy, copy_in, copy_out};
 pub use create::create;
@@ -40,11 +40,28 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The runtime as shims of this engine use it.
-    pub fn runtime(&self) -> Runtime {
-        let layout = self.store.layout();
-        Runtime::new(layout.runtime()).with_seccomp_cache(layout.state().join("seccomp"))
+    /// The runtime of a container, as its shim uses it.
+    pub fn runtime(&self, config: &Config) -> Runtime {
+        runtime_of(&self.store, config)
     }
+}
+
+/// Our own runtime, or the one that was asked for.
+pub(crate) fn runtime_of(store: &Store, config: &Config) -> Runtime {
+    let layout = store.layout();
+    let foreign = config.runtime.as_ref().map(|asked| Foreign {
+        name: asked.name.clone(),
+        program: asked.path.clone(),
+        args: asked.args.clone(),
+    });
+    Runtime::new(layout.runtime())
+        .with_seccomp_cache(layout.state().join("seccomp"))
+        .with_foreign(foreign)
+}
+
+/// What the runtime of a container is called.
+pub fn runtime_name(config: &Config) -> &str {
+    config.runtime.as_ref().map_or("isula", |runtime| &runtime.name)
 }
 
 /// The name if it has one, else the id.

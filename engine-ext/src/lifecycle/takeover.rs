@@ -82,7 +82,8 @@ pub(super) fn end_seized(
 /// Cleans up after a container that nobody supervised, and says so in its state. For the holder of
 /// the lock.
 pub(super) fn settle(engine: &Engine, container: &Container) -> Result<i32> {
-    engine.runtime().delete(container.id.as_str(), true).context("clean up")?;
+    let runtime = engine.runtime(&container.config()?);
+    runtime.delete(container.id.as_str(), true).context("clean up")?;
     let state = container.saved_state()?;
     if !state.status.is_live() {
         return Ok(state.exit_code);

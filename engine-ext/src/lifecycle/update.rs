@@ -47,5 +47,6 @@ fn apply(engine: &Engine, container: &Container, change: &Resources) -> Result<(
         memory.set_check_before_update(change.memory.map(|_| true));
         limits.set_memory(Some(memory));
     }
-    engine.runtime().update(container.id.as_str(), &limits).context("set the limits")
+    let runtime = engine.runtime(&container.config()?);
+    runtime.update(container.id.as_str(), &limits).context("set the limits")
 }

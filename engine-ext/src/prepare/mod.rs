@@ -11,6 +11,7 @@ mod lxcfs;
 mod network_files;
 mod rootfs;
 mod run_host;
+pub mod runtimes;
 pub mod users;
 
 use anyhow::{Context, Result};

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use container::config::{
-    Config, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles, Process,
-    Resources, RestartPolicy, Security, UserRemap, VERSION,
+    Config, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles, OciRuntime,
+    Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
 };
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
@@ -31,7 +31,7 @@ use ui::report::Many;
 use crate::cli::args::{ContainerArgs, ResourceArgs};
 
 /// What a command line may refer to.
-#[expect(missing_debug_implementations, reason = "two functions")]
+#[expect(missing_debug_implementations, reason = "functions")]
 #[derive(Clone, Copy)]
 pub struct Outside<'a> {
     /// A variable of our environment.
@@ -40,6 +40,8 @@ pub struct Outside<'a> {
     pub read: &'a dyn Fn(&Path) -> Result<String>,
     /// The text of a hook spec, whose path has rules of its own.
     pub read_hook_spec: &'a dyn Fn(&Path) -> Result<String>,
+    /// The OCI runtime of a name.
+    pub find_runtime: &'a dyn Fn(&str) -> Result<OciRuntime>,
 }
 
 /// A container that could be made.
@@ -75,6 +77,7 @@ pub struct Request {
     pub lxcfs: Lxcfs,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
+    pub runtime: Option<OciRuntime>,
     /// Went through, and somebody should know.
     pub warnings: Vec<&'static str>,
 }
@@ -221,6 +224,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
             outside,
         )),
         annotations: found.take(environment::annotations(&args.identity.annotation)),
+        runtime: found.take(runtime(args, outside)),
         warnings: warnings(&resources),
         namespaces,
         resources,
@@ -370,6 +374,14 @@ fn env_target_file(args: &ContainerArgs) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
+/// Our own has these names and needs nobody to find it.
+fn runtime(args: &ContainerArgs, outside: &Outside<'_>) -> Result<Option<OciRuntime>> {
+    match args.identity.runtime.as_deref() {
+        None | Some("isula" | "isula-runtime") => Ok(None),
+        Some(name) => (outside.find_runtime)(name).map(Some),
+    }
+}
+
 fn restart(args: &ContainerArgs) -> Result<RestartPolicy> {
     let policy: RestartPolicy = args.identity.restart.as_deref().unwrap_or("no").parse()?;
     ensure!(
@@ -447,6 +459,7 @@ impl Request {
             lxcfs: self.lxcfs,
             labels: self.labels,
             annotations: self.annotations,
+            runtime: self.runtime,
         }
     }
 }

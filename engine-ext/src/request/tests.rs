@@ -23,6 +23,10 @@ fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Request> {
             _ => bail!("read {}: no such file", path.display()),
         },
         read_hook_spec: &|path| Ok(path.display().to_string()[1..].to_owned()),
+        find_runtime: &|name| match name {
+            "runc" => Ok(OciRuntime { name: "runc".into(), path: "/runc".into(), args: vec![] }),
+            _ => bail!("--runtime {name:?} is not found"),
+        },
     };
     build("run", &args, &outside)
 }
@@ -129,7 +133,7 @@ const REFUSED: &[&str] = &[
     "--annotation native.umask=loose",
     "--storage-opt size=1G",
     "--health-cmd true",
-    "--runtime kata-runtime",
+    "--runtime nobody",
     "-p 80:80",
     "--volumes-from x",
 ];
@@ -305,4 +309,12 @@ fn a_hook_spec() {
         hook /a: environment entry "x" is not KEY=VALUE
         Failed to parse hook-spec file: unknown field `preStart`, expected one of `prestart`, `poststart`, `poststop` at line 1 column 11
         Failed to parse hook-spec file: missing field `path` at line 1 column 15"#]].assert_eq(&refused.join("\n"));
+}
+
+#[test]
+fn another_runtime_is_kept_as_it_was_found() {
+    assert_eq!(request("--runtime runc").unwrap().runtime.unwrap().path, Path::new("/runc"));
+    for ours in ["", "--runtime isula", "-R isula-runtime"] {
+        assert_eq!(request(ours).unwrap().runtime, None, "{ours}");
+    }
 }

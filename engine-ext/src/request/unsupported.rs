@@ -21,10 +21,6 @@ pub(super) fn check(args: &ContainerArgs) -> Result<()> {
             bail!("{name} is not supported yet; check from outside with isula exec");
         }
     }
-    let runtime = args.identity.runtime.as_deref();
-    if let Some(runtime) = runtime.filter(|name| !matches!(*name, "isula" | "isula-runtime")) {
-        bail!("--runtime {runtime} is not supported yet; leave it out to use isula's own");
-    }
     let by_directory = "the rootfs is a directory of the host; limit it there";
     let by_tools = "give the container links with isulad-tools add-nic";
     let refused = [

@@ -9,7 +9,6 @@ use container::{Config, Container, Status, Store};
 use linux::lock::Lock;
 use linux::process::{ExitStatus, Signal};
 use linux::signal::SignalFd;
-use runtime::Runtime;
 use runtime::stop_signal::Init as InitProgram;
 
 use super::console::Console;
@@ -23,7 +22,7 @@ use super::requests::{Stranger, Waiter};
 use super::restart::{Counters, Decision, End, Reason, decide};
 use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
-use crate::lifecycle::take_away;
+use crate::lifecycle::{runtime_of, take_away};
 use crate::prepare::{Held, before_start};
 
 /// A predecessor that has answered everyone may still be on its way out.
@@ -92,9 +91,7 @@ impl Supervisor {
             false => None,
         };
         let console = Console::new(config.process.tty, open_log(&container, &config)?);
-        let runtime = Runtime::new(store.layout().runtime())
-            .with_seccomp_cache(store.layout().state().join("seccomp"));
-        let guest = Guest::new(runtime, &container);
+        let guest = Guest::new(runtime_of(&store, &config), &container);
         let mut supervisor = Self {
             guest,
             console,

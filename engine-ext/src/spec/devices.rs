@@ -73,7 +73,8 @@ pub(super) fn rules(config: &Config, host: &Host) -> Result<Vec<LinuxDeviceCgrou
     for &(major, minor) in ALLOWED {
         rules.push(rule(true, LinuxDeviceType::C, Some(major), minor, "rwm")?);
     }
-    if config.system_container {
+    // runc on v1 cannot take one device out of all that may be made; open it nobody can in any case.
+    if config.system_container && config.runtime.is_none() {
         rules.push(rule(false, LinuxDeviceType::C, Some(FUSE.0), FUSE.1, "rwm")?);
     }
     for fact in &host.devices {

@@ -33,6 +33,8 @@ use crate::host::Host;
 const SYSTEM_CONTAINER: &str = runtime::system::ANNOTATION;
 /// The specification version whose members are used below.
 pub const OCI_VERSION: &str = "1.2.0";
+/// What every runtime in use takes: crun 1.8 knows no other minor number.
+const OLD_OCI_VERSION: &str = "1.0.2";
 
 /// A daemon that hangs holds a start no longer than this, in seconds.
 const LXCFS_PATIENCE_S: i64 = 10;
@@ -42,7 +44,7 @@ pub fn build(config: &Config, host: &Host) -> Result<Spec> {
     let capabilities = capabilities::bounding(config);
     let root = RootBuilder::default().path(&config.rootfs).readonly(config.read_only).build()?;
     let mut spec = SpecBuilder::default()
-        .version(OCI_VERSION)
+        .version(if config.runtime.is_some() { OLD_OCI_VERSION } else { OCI_VERSION })
         .root(root)
         .process(process::build(config, host, &capabilities)?)
         .mounts(mounts::build(config, host)?)

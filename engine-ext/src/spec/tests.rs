@@ -56,6 +56,7 @@ fn config() -> Config {
         hooks: Hooks::default(),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
+        runtime: None,
     }
 }
 

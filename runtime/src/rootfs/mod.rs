@@ -35,7 +35,7 @@ use linux::ns::Namespace;
 use self::cgroups::CgroupMount;
 use self::options::{Named, Recursion};
 
-pub(crate) use self::prepare::{Needs, prepare};
+pub(crate) use self::prepare::{Needs, is_hole, prepare};
 
 /// What the parent hands to the child.
 #[derive(Debug)]

@@ -163,7 +163,7 @@ fn rootfs_propagation(linux: &Linux) -> Result<Option<(Propagation, Recursion)>>
 
 /// A proc mount of a path on itself below /proc: a part that stays writable although a read-only
 /// path covers it.
-fn is_hole(mount: &Mount) -> bool {
+pub(crate) fn is_hole(mount: &Mount) -> bool {
     mount.typ().as_deref() == Some("proc")
         && mount.source().as_deref() == Some(mount.destination())
         && mount.destination().starts_with("/proc/")

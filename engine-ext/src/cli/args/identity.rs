@@ -35,7 +35,9 @@ pub struct IdentityArgs {
     /// Keep the console's output with this driver: json-file
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
-    /// Use this OCI runtime
+    /// Use this OCI runtime: runc, crun, a path
+    ///
+    /// Also a name of the table runtimes in daemon.json. Default: isula's own.
     #[arg(short = 'R', long)]
     pub runtime: Option<String>,
 }

@@ -73,7 +73,7 @@ fn host_config(config: &Config) -> Value {
             "AutoRemoveBak": config.auto_remove,
             "ReadonlyRootfs": config.read_only,
             "Sysctls": config.sysctls,
-            "Runtime": "isula",
+            "Runtime": crate::lifecycle::runtime_name(config),
             "RestartPolicy": restart_policy(config.restart),
             "CapAdd": config.security.cap_add,
             "CapDrop": config.security.cap_drop,
