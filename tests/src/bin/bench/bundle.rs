@@ -7,9 +7,19 @@ use serde_json::{Value, json};
 use tests::World;
 
 /// Writes a bundle whose container runs `args`.
-pub(crate) fn write(world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<PathBuf> {
+pub(crate) fn write(
+    world: &World,
+    id: &str,
+    rootfs: &Path,
+    args: &[&str],
+    seccomp: Option<&Value>,
+) -> Result<PathBuf> {
     let dir = world.new_directory("bundle")?;
-    let text = serde_json::to_vec_pretty(&spec(world, id, rootfs, args))?;
+    let mut spec = spec(world, id, rootfs, args);
+    if let Some(profile) = seccomp {
+        spec["linux"]["seccomp"] = profile.clone();
+    }
+    let text = serde_json::to_vec_pretty(&spec)?;
     std::fs::write(dir.join("config.json"), text).context("write config.json")?;
     Ok(dir)
 }

@@ -95,8 +95,12 @@ fn start(plan: &Plan, results: &mut Results) -> Result<()> {
 fn peers() -> Vec<(&'static str, Box<dyn Peer>)> {
     vec![
         ("isula", Box::new(peers::Isula)),
+        ("isula-runtime", Box::new(Oci::new("isula-runtime"))),
         ("crun", Box::new(Oci::new("crun"))),
         ("runc", Box::new(Oci::new("runc"))),
+        ("isula-runtime+seccomp", Box::new(Oci::filtered("isula-runtime"))),
+        ("crun+seccomp", Box::new(Oci::filtered("crun"))),
+        ("runc+seccomp", Box::new(Oci::filtered("runc"))),
     ]
 }
 

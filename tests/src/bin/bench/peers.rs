@@ -28,24 +28,42 @@ pub(crate) trait Peer: Send {
     }
 }
 
-/// An OCI runtime command line.
+/// An OCI runtime command line, on bundles with or without a system call filter.
 pub(crate) struct Oci {
     program: &'static str,
+    filtered: bool,
+    seccomp: Option<serde_json::Value>,
 }
 
 impl Oci {
     pub(crate) fn new(program: &'static str) -> Self {
-        Self { program }
+        Self { program, filtered: false, seccomp: None }
+    }
+
+    /// The same with the profile that the engine gives to its containers.
+    pub(crate) fn filtered(program: &'static str) -> Self {
+        Self { filtered: true, ..Self::new(program) }
+    }
+
+    fn tool(&self, world: &World) -> Call {
+        // Ours is the one of this build.
+        match self.program {
+            "isula-runtime" => world.program(self.program),
+            other => world.tool(other),
+        }
     }
 
     fn call(&self, world: &World, verb: &str) -> Call {
-        world.tool(self.program).arg("--root").arg(world.path("oci")).arg(verb)
+        self.tool(world).arg("--root").arg(world.path("oci")).arg(verb)
     }
 }
 
 impl Peer for Oci {
     fn prepare(&mut self, world: &World) -> Result<()> {
-        world.tool(self.program).arg("--version").ok()?;
+        self.tool(world).arg("--version").ok()?;
+        if self.filtered {
+            self.seccomp = Some(default_profile(world)?);
+        }
         if self.program != "crun" {
             return Ok(());
         }
@@ -64,12 +82,12 @@ impl Peer for Oci {
     }
 
     fn run(&self, world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<Call> {
-        let bundle = bundle::write(world, id, rootfs, args)?;
+        let bundle = bundle::write(world, id, rootfs, args, self.seccomp.as_ref())?;
         Ok(self.call(world, "run").arg("--bundle").arg(bundle).arg(id))
     }
 
     fn boot(&self, world: &World, id: &str, rootfs: &Path) -> Result<Call> {
-        let bundle = bundle::write(world, id, rootfs, &["/sbin/init"])?;
+        let bundle = bundle::write(world, id, rootfs, &["/sbin/init"], self.seccomp.as_ref())?;
         Ok(self.call(world, "run").arg("--detach").arg("--bundle").arg(bundle).arg(id))
     }
 
@@ -92,6 +110,17 @@ impl Peer for Oci {
     fn remove(&self, world: &World, id: &str) -> Call {
         self.call(world, "delete").arg("--force").arg(id)
     }
+}
+
+/// The filter of a container that the engine makes.
+fn default_profile(world: &World) -> Result<serde_json::Value> {
+    let rootfs = world.busybox()?;
+    let container = world.create(&["--system-container"], &rootfs, &["true"])?;
+    let path = world.root().join("engines/isula").join(container.id()).join("config.json");
+    let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
+    container.remove()?;
+    let profile = spec.pointer("/linux/seccomp").context("a filter in the engine's document")?;
+    Ok(profile.clone())
 }
 
 /// The engine: supervised, with logs.
