@@ -20,7 +20,7 @@ pub(crate) use resources::resources;
 const DEFAULT_PARENT: &str = "isulad";
 
 /// Bounds the cgroups that the container may make in the v2 tree.
-const MAX_DESCENDANTS: &str = "org.isula.cgroup.max-descendants";
+pub(crate) const MAX_DESCENDANTS: &str = "org.isula.cgroup.max-descendants";
 
 /// The path that `linux.cgroupsPath` names, or the one of a container that names none.
 pub(crate) fn path_of(spec: &Spec, id: &str) -> Result<CgroupPath> {

@@ -12,6 +12,7 @@ use oci_spec::runtime::{
     LinuxSyscallBuilder, Mount, MountBuilder, Spec,
 };
 
+use crate::cgroup::MAX_DESCENDANTS;
 use crate::policy::Policy;
 use crate::{Error, Result};
 
@@ -67,7 +68,8 @@ fn check(annotations: &HashMap<String, String>, policy: &Policy) -> Result<()> {
             return Err(wrong(key, "is forbidden on this host by its policy file".into()));
         }
         match key.as_str() {
-            ANNOTATION => {}
+            // Read where the cgroup is made.
+            ANNOTATION | MAX_DESCENDANTS => {}
             STOP_SIGNAL => {
                 value.parse::<linux::signal::Signal>().map_err(|e| wrong(key, e.to_string()))?;
             }

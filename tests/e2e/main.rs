@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod attach;
 mod boot;
+mod conformance;
 mod copy;
 mod crash;
 mod daily;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let stories = [
         attach::stories(),
         boot::stories(),
+        conformance::stories(),
         copy::stories(),
         crash::stories(),
         daily::stories(),

@@ -332,6 +332,12 @@ fn annotations(world: &World) -> Result<()> {
          host by its policy file\n",
     )?;
     let dir = bundle(world, &["true"], |config| {
+        config["annotations"] = json!({ "org.isula.system-container": "true",
+                                        "org.isula.cgroup.max-descendants": "many" });
+    })?;
+    let output = runtime(world, &["run", "--bundle"]).arg(&dir).arg("u").code(1)?;
+    ensure!(output.stderr.contains("give a number of cgroups"), "{output}");
+    let dir = bundle(world, &["true"], |config| {
         config["annotations"] = json!({ "org.isula.fly": "high", "org.other": "x" });
     })?;
     let output = runtime(world, &["run", "--bundle"]).arg(&dir).arg("u").code(1)?;
