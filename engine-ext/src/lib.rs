@@ -11,5 +11,6 @@ pub mod host;
 pub mod lifecycle;
 pub mod prepare;
 pub mod request;
+mod rootfs_check;
 pub mod shim;
 pub mod spec;

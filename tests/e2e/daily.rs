@@ -20,6 +20,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("daily::top_lists_host_pids", NEEDS, top),
         story("daily::stats_counts", NEEDS, stats),
         story("daily::completions_of_shells", NEEDS, completions),
+        story("daily::prepare_rootfs_looks_and_changes_nothing", NEEDS, prepare),
     ]
 }
 
@@ -180,5 +181,24 @@ fn completions(world: &World) -> Result<()> {
     let bash = world.isula(["completion", "bash"]).ok()?;
     world.tool("bash").args(["-n"]).stdin(bash.stdout).ok()?;
     world.isula(["completion", "tcsh"]).code(1)?.expect_stderr("use bash, zsh or fish")?;
+    Ok(())
+}
+
+fn prepare(world: &World) -> Result<()> {
+    let rootfs = world.busybox()?;
+    let fstab = "/dev/sda1 / ext4 defaults 0 1\n";
+    std::fs::write(rootfs.join("etc/fstab"), fstab)?;
+    let look = || world.isula(["prepare-rootfs", "--check", "--format", "json"]).arg(&rootfs);
+    let has = |path: &str| -> Result<bool> {
+        let found: Value = serde_json::from_str(&look().code(1)?.stdout)?;
+        Ok(found.as_array().into_iter().flatten().any(|problem| problem["Path"] == path))
+    };
+    ensure!(has("/etc/fstab")?, "a disk is in it");
+    ensure!(std::fs::read_to_string(rootfs.join("etc/fstab"))? == fstab, "nothing was changed");
+    world
+        .isula(["prepare-rootfs"])
+        .arg(&rootfs)
+        .code(1)?
+        .expect_stderr("a rootfs is looked at and not changed; say so with --check")?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod kill;
 mod listing;
 mod logs;
 mod pause;
+mod prepare_rootfs;
 mod ps;
 mod rename;
 mod restart;
@@ -116,6 +117,7 @@ enum Verb {
     Kill(Adapted<kill::KillArgs>),
     Logs(Adapted<logs::LogsArgs>),
     Pause(Adapted<pause::PauseArgs>),
+    PrepareRootfs(Adapted<prepare_rootfs::PrepareRootfsArgs>),
     Ps(Adapted<ps::PsArgs>),
     Rename(Adapted<rename::RenameArgs>),
     Restart(Adapted<restart::RestartArgs>),
@@ -261,6 +263,7 @@ fn execute(global: Global, verb: Verb) -> Report {
         Verb::Kill(Adapted(args)) => kill::kill(&session, &args),
         Verb::Logs(Adapted(args)) => logs::logs(&session, &args),
         Verb::Pause(Adapted(args)) => pause::pause(&session, &args),
+        Verb::PrepareRootfs(Adapted(args)) => prepare_rootfs::prepare_rootfs(&args),
         Verb::Ps(Adapted(args)) => ps::ps(&session, &args),
         Verb::Rename(Adapted(args)) => rename::rename(&session, &args),
         Verb::Restart(Adapted(args)) => restart::restart(&session, &args),
@@ -292,6 +295,7 @@ impl Verb {
             Self::Kill(_) => "kill",
             Self::Logs(_) => "logs",
             Self::Pause(_) => "pause",
+            Self::PrepareRootfs(_) => "prepare-rootfs",
             Self::Ps(_) => "ps",
             Self::Rename(_) => "rename",
             Self::Restart(_) => "restart",
