@@ -111,12 +111,17 @@ fn show(world: &World) -> Result<()> {
     show_exec(&container, &["umount", "/mnt"])?;
     show_tools(world, &["list-device", "demo"])?;
     show_tools(world, &["list-path", "demo"])?;
+    show_network(world, &container)?;
 
     heading("Out with it, while it runs");
     let disk_path = disk.path.clone();
     show_tools(world, &["remove-device", "demo", &disk_path])?;
     let photos = format!("{}:/photos", directory.display());
     show_tools(world, &["remove-path", "demo", &photos])?;
+    let route = r#"[{"dest":"198.51.100.0/24","gw":"192.0.2.1"}]"#;
+    show_tools(world, &["remove-route", "demo", route])?;
+    show_tools(world, &["remove-nic", "--name", "demo0:eth0", "demo"])?;
+    world.tool("ip").args(["link", "del", "br-demo"]).ok()?;
     drop(disk);
 
     heading("Stop: systemd shuts down in order");
@@ -129,7 +134,7 @@ fn show(world: &World) -> Result<()> {
     lxcfs.stop()
 }
 
-/// A disk and a directory into the running guest.
+/// A disk, a directory, a link and a route into the running guest.
 fn plug(
     world: &World,
     container: &Container<'_>,
@@ -146,7 +151,32 @@ fn plug(
     )?;
     show_exec(container, &["umount", "/mnt"])?;
     show_tools(world, &["add-path", "demo", &format!("{}:/photos:ro", directory.display())])?;
-    show_exec(container, &["cat", "/photos/note"])
+    show_exec(container, &["cat", "/photos/note"])?;
+
+    heading("A network, while it runs: a link into a bridge of the host, and a route");
+    for command in
+        ["link add br-demo type bridge", "addr add 192.0.2.1/24 dev br-demo", "link set br-demo up"]
+    {
+        world.tool("ip").args(command.split(' ')).ok()?;
+    }
+    let link = ["--type", "veth", "--name", "demo0:eth0", "--ip", "192.0.2.2/24"];
+    show_tools(world, &[&["add-nic"], &link[..], &["--bridge", "br-demo", "demo"]].concat())?;
+    let route = r#"[{"dest":"198.51.100.0/24","gw":"192.0.2.1"}]"#;
+    show_tools(world, &["add-route", "demo", route])?;
+    show_network(world, container)
+}
+
+/// From the host into the guest, and the guest's way out.
+fn show_network(world: &World, container: &Container<'_>) -> Result<()> {
+    // A bridge learns for a moment who is where.
+    world.until("an answer from the guest", Duration::from_secs(10), || {
+        let ping = ["ping", "-c", "1", "-W", "1", "192.0.2.2"];
+        let output = world.tool("busybox").args(ping).output()?;
+        Ok((output.code() == 0).then_some(()))
+    })?;
+    say("  $ ping -c 1 192.0.2.2");
+    say("    answered");
+    show_exec(container, &["ip", "route"])
 }
 
 fn heading(text: &str) {
