@@ -143,12 +143,12 @@ mod tests {
     fn a_turn_that_is_none_is_an_error() {
         let run = |line: &str| {
             let error = run(line.split(' ').map(OsString::from)).unwrap_err();
-            format!("{:?} {error:#}", ui::report::exit_of(&error))
+            format!("{:?} {}", ui::report::exit_of(&error), ui::report::chain(&error))
         };
         expect!["Exit(2) invalid value 'never' for '--state <TURN>' [possible values: prestart, createRuntime, poststart, poststop]"]
             .assert_eq(&run("hook --state never"));
         assert!(run("hook").contains("--state <TURN>"));
         expect!["Exit(2) --with-relabel: not supported, as it made the whole host permissive; label the rootfs beforehand"]
-            .assert_eq(&run("hook -state=prestart -with-relabel").replace("Exit(2) :", "Exit(2)"));
+            .assert_eq(&run("hook -state=prestart -with-relabel"));
     }
 }

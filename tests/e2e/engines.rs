@@ -144,9 +144,16 @@ fn podman(world: &World) -> Result<()> {
 fn forget_conmon(world: &World) -> Result<()> {
     for hierarchy in tests::leaks::hierarchies() {
         let dir = hierarchy.join(world.name()).join("conmon");
-        if dir.exists() {
-            fs::remove_dir(&dir).with_context(|| format!("remove {}", dir.display()))?;
-        }
+        // A monitor ends a moment after its container.
+        wait::until("podman's monitors end", Duration::from_secs(10), || {
+            match fs::remove_dir(&dir) {
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(None),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("remove {}", dir.display()))
+                }
+                _ => Ok(Some(())),
+            }
+        })?;
     }
     Ok(())
 }

@@ -64,13 +64,15 @@ fn written(world: &World) -> Result<()> {
 
 fn out_of_memory(world: &World) -> Result<()> {
     let rootfs = world.busybox()?;
-    // tail keeps all it has read of a line that does not end.
-    let script = "head -c 200000000 /dev/zero | tail; echo $?";
+    // tail keeps all it has read of a line that does not end. It is the one to be killed, and not
+    // the shell that tells of it.
+    let victim = "echo 1000 > /proc/self/oom_score_adj; exec tail";
+    let script = &format!("head -c 200000000 /dev/zero | ({victim}); echo $?");
     let container =
         world.run(&["-m", "32M", "--memory-swap", "32M"], &rootfs, &["sh", "-c", script])?;
     container.until_status("exited")?;
     let output = container.isula("logs", [""; 0]).ok()?;
-    ensure!(output.stdout.contains("137"), "tail was killed:\n{output}");
+    ensure!(output.stdout.contains("137"), "tail was killed:\n{output}{:#}", container.inspect()?);
     ensure!(container.value("/State/OOMKilled")? == true, "{:#}", container.inspect()?);
     container.remove()
 }
