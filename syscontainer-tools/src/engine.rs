@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! containerd  run/containerd/io.containerd.runtime.v2.task/<namespace>/<id>/{config.json,init.pid}
-//! docker      the same in the namespace moby; names in var/lib/docker/containers/<id>/config.v2.json
-//! podman      var/lib/containers/storage/overlay-containers/{containers.json,<id>/userdata/config.json}
-//!             run/containers/storage/overlay-containers/<id>/userdata/pidfile
+//! docker      the same in the namespace moby, also below run/docker/containerd/daemon, which it has
+//!             when it starts its own; all of them and their names are in
+//!             var/lib/docker/containers/<id>/config.v2.json
+//! podman      var/lib/containers/storage/<driver>-containers/{containers.json,<id>/userdata/config.json}
+//!             run/containers/storage/<driver>-containers/<id>/userdata/pidfile
 //! oci         run/runc/<id>/state.json, run/crun/<id>/status
 //! ```
 
@@ -52,6 +54,11 @@ enum Init {
 }
 
 impl Foreign {
+    fn of_task(engine: Engine, id: String, names: Vec<String>, bundle: PathBuf) -> Self {
+        let init = Init::File(bundle.join("init.pid"));
+        Self { engine, id, names, bundle, init }
+    }
+
     /// Where it stands at this moment.
     pub(crate) fn standing(&self) -> Result<Standing> {
         let (pid, start_time) = match &self.init {
@@ -74,8 +81,11 @@ impl Foreign {
 pub(crate) fn find(engine: Engine, host: &Path, text: &str) -> Result<Foreign> {
     let mut all = Vec::new();
     let asked = |one: Engine| engine == Engine::Auto || engine == one;
-    if asked(Engine::Docker) || asked(Engine::Containerd) {
-        all.extend(of_containerd(host).into_iter().filter(|found| asked(found.engine)));
+    if asked(Engine::Docker) {
+        all.extend(of_docker(host));
+    }
+    if asked(Engine::Containerd) {
+        all.extend(of_containerd(host));
     }
     if asked(Engine::Podman) {
         all.extend(of_podman(host));
@@ -113,25 +123,39 @@ fn pick(mut all: Vec<Foreign>, text: &str) -> Result<Foreign> {
     }
 }
 
+/// Where tasks are, by namespace.
+const TASKS: &str = "run/containerd/io.containerd.runtime.v2.task";
+/// The same of a containerd that docker has started for itself.
+const TASKS_OF_DOCKER: &str = "run/docker/containerd/daemon/io.containerd.runtime.v2.task";
+/// The namespace of docker's.
+const MOBY: &str = "moby";
+
 fn of_containerd(host: &Path) -> Vec<Foreign> {
     let mut found = Vec::new();
-    for namespace in list(&host.join("run/containerd/io.containerd.runtime.v2.task")) {
-        let is_docker = namespace.file_name().is_some_and(|name| name == "moby");
+    for namespace in list(&host.join(TASKS)) {
+        if namespace.file_name().is_some_and(|name| name == MOBY) {
+            continue;
+        }
         for bundle in list(&namespace) {
             let Some(id) = id_of(&bundle) else { continue };
-            let engine = if is_docker { Engine::Docker } else { Engine::Containerd };
-            let names = if is_docker { docker_name(host, &id) } else { Vec::new() };
-            let init = Init::File(bundle.join("init.pid"));
-            found.push(Foreign { engine, id, names, bundle, init });
+            found.push(Foreign::of_task(Engine::Containerd, id, Vec::new(), bundle));
         }
     }
     found
 }
 
-fn docker_name(host: &Path, id: &str) -> Vec<String> {
-    let path = host.join("var/lib/docker/containers").join(id).join("config.v2.json");
-    let name = json::<Value>(&path).and_then(|config| Some(config["Name"].as_str()?.to_owned()));
-    name.into_iter().map(|name| name.trim_start_matches('/').to_owned()).collect()
+/// Those that do not run have no task.
+fn of_docker(host: &Path) -> Vec<Foreign> {
+    let tasks = [TASKS, TASKS_OF_DOCKER].map(|tasks| host.join(tasks).join(MOBY));
+    let found = |dir: PathBuf| {
+        let id = id_of(&dir)?;
+        let config: Value = json(&dir.join("config.v2.json"))?;
+        let name = config["Name"].as_str()?.trim_start_matches('/').to_owned();
+        let bundle = tasks.iter().map(|tasks| tasks.join(&id)).find(|bundle| bundle.is_dir());
+        let bundle = bundle.unwrap_or_else(|| tasks[0].join(&id));
+        Some(Foreign::of_task(Engine::Docker, id, vec![name], bundle))
+    };
+    list(&host.join("var/lib/docker/containers")).into_iter().filter_map(found).collect()
 }
 
 /// An entry of podman's `containers.json`.
@@ -143,22 +167,28 @@ struct PodmanEntry {
 }
 
 fn of_podman(host: &Path) -> Vec<Foreign> {
-    const CONTAINERS: &str = "containers/storage/overlay-containers";
-    let kept = host.join("var/lib").join(CONTAINERS);
-    let entries: Vec<PodmanEntry> = json(&kept.join("containers.json")).unwrap_or_default();
-    let found = |entry: PodmanEntry| {
-        let userdata = Path::new(&entry.id).join("userdata");
-        let pidfile = host.join("run").join(CONTAINERS).join(&userdata).join("pidfile");
-        Foreign {
-            engine: Engine::Podman,
-            bundle: kept.join(&userdata),
-            init: Init::File(pidfile),
-            id: entry.id,
-            names: entry.names,
-        }
-    };
-    // Pods have an infrastructure container without a bundle of its own here.
-    entries.into_iter().map(found).filter(|found| found.bundle.is_dir()).collect()
+    const STORAGE: &str = "containers/storage";
+    let mut found = Vec::new();
+    for kept in list(&host.join("var/lib").join(STORAGE)) {
+        let Some(driver) = id_of(&kept).filter(|name| name.ends_with("-containers")) else {
+            continue;
+        };
+        let run = host.join("run").join(STORAGE).join(driver);
+        let entries: Vec<PodmanEntry> = json(&kept.join("containers.json")).unwrap_or_default();
+        let of = |entry: PodmanEntry| {
+            let userdata = Path::new(&entry.id).join("userdata");
+            Foreign {
+                engine: Engine::Podman,
+                bundle: kept.join(&userdata),
+                init: Init::File(run.join(&userdata).join("pidfile")),
+                id: entry.id,
+                names: entry.names,
+            }
+        };
+        // Pods have an infrastructure container without a bundle of its own here.
+        found.extend(entries.into_iter().map(of).filter(|found| found.bundle.is_dir()));
+    }
+    found
 }
 
 fn of_runtimes(host: &Path) -> Vec<Foreign> {
@@ -236,8 +266,11 @@ mod tests {
         let tasks = "run/containerd/io.containerd.runtime.v2.task";
         write(&format!("{tasks}/moby/aa11/init.pid"), "7");
         write("var/lib/docker/containers/aa11/config.v2.json", r#"{"Name":"/web"}"#);
+        write("run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/ff11/init.pid", "9");
+        write("var/lib/docker/containers/ff11/config.v2.json", r#"{"Name":"/own"}"#);
+        write("var/lib/docker/containers/ff22/config.v2.json", r#"{"Name":"/still"}"#);
         write(&format!("{tasks}/k8s.io/aa22/init.pid"), "8");
-        let podman = "containers/storage/overlay-containers";
+        let podman = "containers/storage/vfs-containers";
         write(
             &format!("var/lib/{podman}/containers.json"),
             r#"[{"id":"bb11","names":["db"],"image":"x"},{"id":"bb22"}]"#,
@@ -285,6 +318,20 @@ mod tests {
             ]],
         );
         check(
+            Engine::Docker,
+            "own",
+            &expect![[
+                r#"Docker ff11 ["own"] /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/ff11 File("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/ff11/init.pid")"#
+            ]],
+        );
+        check(
+            Engine::Auto,
+            "still",
+            &expect![[
+                r#"Docker ff22 ["still"] /run/containerd/io.containerd.runtime.v2.task/moby/ff22 File("/run/containerd/io.containerd.runtime.v2.task/moby/ff22/init.pid")"#
+            ]],
+        );
+        check(
             Engine::Containerd,
             "aa",
             &expect![[
@@ -295,7 +342,7 @@ mod tests {
             Engine::Podman,
             "db",
             &expect![[
-                r#"Podman bb11 ["db"] /var/lib/containers/storage/overlay-containers/bb11/userdata File("/run/containers/storage/overlay-containers/bb11/userdata/pidfile")"#
+                r#"Podman bb11 ["db"] /var/lib/containers/storage/vfs-containers/bb11/userdata File("/run/containers/storage/vfs-containers/bb11/userdata/pidfile")"#
             ]],
         );
         check(

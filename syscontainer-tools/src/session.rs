@@ -121,6 +121,10 @@ impl Session {
             // Its end was missed if there is anything of the kind.
             nic::retire(&links, &target.id, file.record())?;
         }
+        if let (Some(live), Scope::Live) = (&live, scope) {
+            // The same, and it has been started again since without our hooks.
+            nic::retire_earlier(live, &links)?;
+        }
         if let (Some(live), Some(attempted)) = (&live, file.interrupted()) {
             let record = file.record();
             tracing::warn!(container = %live.id, "took back what a killed command left half done");

@@ -27,18 +27,18 @@ fn program() -> Result<PathBuf> {
 }
 
 /// What docker and podman have in common: nearly every word.
-struct Engine<'w> {
+pub(crate) struct Engine<'w> {
     call: Box<dyn Fn() -> Call + 'w>,
     /// How `run` is told the runtime, the network and the cgroup.
     run: Vec<String>,
 }
 
 impl Engine<'_> {
-    fn verb(&self, words: &[&str]) -> Call {
+    pub(crate) fn verb(&self, words: &[&str]) -> Call {
         (self.call)().args(words)
     }
 
-    fn run(&self, options: &[&str], image: &[&str], command: &[&str]) -> Call {
+    pub(crate) fn run(&self, options: &[&str], image: &[&str], command: &[&str]) -> Call {
         (self.call)().arg("run").args(&self.run).args(options).args(image).args(command)
     }
 
@@ -105,7 +105,15 @@ impl Engine<'_> {
     }
 }
 
-fn podman_engine(world: &World) -> Result<Engine<'_>> {
+/// The directory below which engines have their files as they have them below `/`.
+pub(crate) fn host(world: &World) -> Result<PathBuf> {
+    let host = world.path("host");
+    fs::create_dir_all(host.join("run"))?;
+    fs::create_dir_all(host.join("var/lib/docker"))?;
+    Ok(host)
+}
+
+pub(crate) fn podman_engine(world: &World) -> Result<Engine<'_>> {
     let conf = world.path("containers.conf");
     let text = format!(
         "[engine]\nruntime_supports_json = [\"isula\"]\nevents_logger = \"file\"\n\
@@ -113,17 +121,18 @@ fn podman_engine(world: &World) -> Result<Engine<'_>> {
         program()?.display()
     );
     fs::write(&conf, text)?;
+    let host = host(world)?;
+    // It takes no more than 50 characters.
+    let short = world.path("r");
+    fs::create_dir_all(host.join("run/containers/storage"))?;
+    if !short.exists() {
+        std::os::unix::fs::symlink(host.join("run/containers/storage"), &short)?;
+    }
     let call = move || {
         let call = world.tool("podman").env("CONTAINERS_CONF", world.path("containers.conf"));
-        let call = call.arg("--root").arg(world.path("podman")).arg("--runroot");
-        call.arg(world.path("podman-run")).args([
-            "--runtime",
-            "isula",
-            "--storage-driver",
-            "vfs",
-            "--cgroup-manager",
-            "cgroupfs",
-        ])
+        let call = call.arg("--root").arg(host.join("var/lib/containers/storage"));
+        let call = call.arg("--runroot").arg(&short);
+        call.args(["--runtime", "isula", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"])
     };
     let parent = format!("/{}", world.name());
     let run = ["--network", "none", "--cgroup-parent", &parent].map(str::to_owned).to_vec();
@@ -141,7 +150,7 @@ fn podman(world: &World) -> Result<()> {
 }
 
 /// podman's monitors have a cgroup of their own, which it leaves.
-fn forget_conmon(world: &World) -> Result<()> {
+pub(crate) fn forget_conmon(world: &World) -> Result<()> {
     for hierarchy in tests::leaks::hierarchies() {
         let dir = hierarchy.join(world.name()).join("conmon");
         // A monitor ends a moment after its container.
@@ -203,7 +212,7 @@ fn last_words(name: &str, log: &Path) -> String {
 }
 
 /// Runs `story` with a containerd of its own.
-fn with_containerd(
+pub(crate) fn with_containerd(
     world: &World,
     story: impl FnOnce(&dyn Fn(&[&str]) -> Call) -> Result<()>,
 ) -> Result<()> {
@@ -212,7 +221,7 @@ fn with_containerd(
         "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
          [grpc]\naddress = {:?}\n",
         world.path("containerd"),
-        world.path("containerd-run"),
+        host(world)?.join("run/containerd"),
         world.path("containerd.sock")
     );
     fs::write(&config, text)?;
@@ -229,7 +238,11 @@ fn with_containerd(
     daemon.stop()
 }
 
-fn ctr_run(world: &World, ctr: &dyn Fn(&[&str]) -> Call, words: &[&str]) -> Result<Call> {
+pub(crate) fn ctr_run(
+    world: &World,
+    ctr: &dyn Fn(&[&str]) -> Call,
+    words: &[&str],
+) -> Result<Call> {
     let program = program()?;
     let cgroup = format!("/{}/{}", world.name(), words.len());
     Ok(ctr(&["run", "--runc-binary"]).arg(program).args(["--cgroup", &cgroup]).args(words))
@@ -291,7 +304,7 @@ fn containerd_boots(world: &World) -> Result<()> {
 }
 
 /// Runs `story` with a dockerd of its own, whose containers `runtime` runs.
-fn with_docker(
+pub(crate) fn with_docker(
     world: &World,
     runtime: &str,
     rootfs: &Path,
@@ -302,6 +315,7 @@ fn with_docker(
         "isula": { "path": program },
         "isula-sys": { "path": program, "runtimeArgs": ["--system-container"] },
     } });
+    let files = host(world)?;
     let dir = world.new_directory("docker")?;
     fs::write(dir.join("daemon.json"), config.to_string())?;
     let host = format!("unix://{}/sock", dir.display());
@@ -312,9 +326,9 @@ fn with_docker(
         .arg("--config-file")
         .arg(dir.join("daemon.json"))
         .arg("--data-root")
-        .arg(dir.join("data"))
+        .arg(files.join("var/lib/docker"))
         .arg("--exec-root")
-        .arg(dir.join("exec"))
+        .arg(files.join("run/docker"))
         .arg("--pidfile")
         .arg(dir.join("pid"))
         .args(["--host", &host, "--iptables=false", "--ip6tables=false", "--bridge=none"])

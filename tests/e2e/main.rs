@@ -17,6 +17,7 @@ mod foreign;
 mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
+mod hotplug_engines;
 mod hotplug_model;
 mod hotplug_nic;
 mod hotplug_path;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_engine::stories(),
+        hotplug_engines::stories(),
         hotplug_model::stories(),
         hotplug_nic::stories(),
         hotplug_path::stories(),

@@ -161,12 +161,15 @@ fn is_in_use(network: &Namespace) -> Result<bool> {
 
 /// What a missed end of an earlier life has left, before this one gets its links.
 pub(crate) fn retire_earlier(live: &Running, links: &Links) -> Result<()> {
+    if !links.knows(&live.id) {
+        return Ok(());
+    }
     let pinned = links.pinned(&live.id)?;
     let is_this = match (&pinned, &live.network) {
         (Some(pinned), Some(network)) => pinned.identity()? == network.identity()?,
         _ => false,
     };
-    if is_this { Ok(()) } else { take_all_back(links, &live.id) }
+    if is_this { Ok(()) } else { given::take_all_back(links, &live.id) }
 }
 
 /// What is wrong with the link in the container, if anything.
