@@ -22,6 +22,9 @@ pub(crate) fn stories() -> Vec<Story> {
 
 const ROUTE: &str = r#"[{"dest":"10.9.0.0/16","gw":"192.168.3.1"}]"#;
 
+/// Runs a script inside: what it says.
+type Exec<'w> = Box<dyn Fn(&str) -> Result<String> + 'w>;
+
 /// A container that an engine runs.
 struct Guest<'w> {
     world: &'w World,
@@ -29,7 +32,7 @@ struct Guest<'w> {
     engine: &'static str,
     /// What it is called: its name where the engine gives one, its id, the beginning of it.
     words: [String; 3],
-    exec: Box<dyn Fn(&str) -> Result<String> + 'w>,
+    exec: Exec<'w>,
 }
 
 impl Guest<'_> {
