@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    caller::Caller,
     config::Mode,
     container::Container,
-    fallback::Cause,
+    fallback::{self, Cause},
     fs::tree::{self, Entry, Inode, Node, Resource, Spelling, View},
     host::{self, now_us},
     sample::CpuBudget,
@@ -18,28 +19,45 @@ use crate::{
 /// How old a limit may be, unless the option says exact.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// The text of `inode` for `container`; `None` gets the host's.
-pub fn text(server: &Server, container: Option<&Container>, inode: Inode) -> Arc<[u8]> {
+/// The text of `inode` for whoever asks.
+pub fn text(server: &Server, caller: &Caller, inode: Inode) -> Arc<[u8]> {
     let Some(entry) = tree::entry(inode.entry) else { return Arc::from([]) };
     let mut out = Vec::new();
-    let shown = container.filter(|container| {
-        let on = entry.file.is_none_or(|file| container.settings.mode(file) == Mode::On);
-        on && !server.is_passthrough()
-    });
-    let Some(container) = shown else {
+    match caller {
+        Caller::Container(container) => return of_container(server, container, inode),
+        Caller::Host => host_text(server, entry, inode.cpu.unwrap_or(0), &mut out),
+        Caller::Unknown => instead(server, entry, inode.cpu.unwrap_or(0), &mut out),
+    }
+    out.into()
+}
+
+/// The text of `inode` for `container`.
+pub fn of_container(server: &Server, container: &Container, inode: Inode) -> Arc<[u8]> {
+    let Some(entry) = tree::entry(inode.entry) else { return Arc::from([]) };
+    let Node::File(view) = entry.node else { return Arc::from([]) };
+    let mut out = Vec::new();
+    let on = entry.file.is_none_or(|file| container.settings.mode(file) == Mode::On);
+    if !on || server.is_passthrough() {
         host_text(server, entry, inode.cpu.unwrap_or(0), &mut out);
         return out.into();
-    };
-    let Node::File(view) = entry.node else { return Arc::from([]) };
+    }
     let rendered = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         render(server, container, entry, view, inode.cpu, &mut out)
     }));
     if let Err(cause) = rendered.unwrap_or(Err(Cause::Panic)) {
         server.metrics.fallbacks.count(&container.name, entry.name, &cause);
         out.clear();
-        host_text(server, entry, inode.cpu.unwrap_or(0), &mut out);
+        instead(server, entry, inode.cpu.unwrap_or(0), &mut out);
     }
     out.into()
+}
+
+/// What a container gets where its own text cannot be had.
+fn instead(server: &Server, entry: &Entry, cpu: u32, out: &mut Vec<u8>) {
+    match fallback::instead(entry.node) {
+        Some(text) => out.extend_from_slice(text),
+        None => host_text(server, entry, cpu, out),
+    }
 }
 
 /// The host's own text. A file this host does not have is empty.
@@ -296,8 +314,8 @@ fn cache_shared(
 }
 
 /// The CPUs that have a directory, as the container or the host counts them.
-pub fn cpu_dirs(server: &Server, container: Option<&Container>) -> Vec<u32> {
-    let seen = container.filter(|_| !server.is_passthrough()).and_then(|container| {
+pub fn cpu_dirs(server: &Server, caller: &Caller) -> Vec<u32> {
+    let seen = caller.container().filter(|_| !server.is_passthrough()).and_then(|container| {
         let budget = container.budget(server, FRESH).ok()?;
         Some(sys_cpu::present(&sys_cpu::visible(&budget, container.settings.numbering)))
     });

@@ -26,6 +26,18 @@ pub enum Caller {
     Host,
     /// A process of this container.
     Container(Arc<Container>),
+    /// Nobody of the host, and of no container that could be found.
+    Unknown,
+}
+
+impl Caller {
+    /// The container, where there is one.
+    pub fn container(&self) -> Option<&Arc<Container>> {
+        match self {
+            Caller::Container(container) => Some(container),
+            Caller::Host | Caller::Unknown => None,
+        }
+    }
 }
 
 /// The containers met so far.

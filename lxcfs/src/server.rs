@@ -97,16 +97,15 @@ impl Server {
     }
 
     /// Whose values a request is about: by path where the path says it, else by who asks.
-    pub fn container(&self, slot: u32, tid: u32) -> Option<Arc<Container>> {
+    pub fn caller(&self, slot: u32, tid: u32) -> Caller {
         let found = match slot {
-            0 => match self.callers.find(self, tid) {
-                Ok(Caller::Host) => return None,
-                Ok(Caller::Container(container)) => Ok(container),
-                Err(cause) => Err(cause),
-            },
-            slot => self.attached.by_slot(slot).ok_or(Cause::Identity),
+            0 => self.callers.find(self, tid),
+            slot => self.attached.by_slot(slot).map(Caller::Container).ok_or(Cause::Identity),
         };
-        found.inspect_err(|cause| self.metrics.fallbacks.count("unknown", "any", cause)).ok()
+        found.unwrap_or_else(|cause| {
+            self.metrics.fallbacks.count("unknown", "any", &cause);
+            Caller::Unknown
+        })
     }
 
     /// Lets go what is gone or has not been asked for; returns who is left.

@@ -12,10 +12,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use linux::cgroup::Layout;
+use linux::{
+    cgroup::Layout,
+    ns::{Kind, Namespace},
+    process::Pid,
+};
 
 use crate::{
     answer,
+    caller::Caller,
     config::{Config, File, Mode, Settings},
     connection, control,
     fallback::Cause,
@@ -97,6 +102,9 @@ pub fn read_config(options: &Options) -> Result<Config> {
 
 /// The cgroups of this host; without any, everything shows host values and nothing fails.
 fn trees() -> Trees {
+    if let Err(error) = enter_host_cgroups() {
+        tracing::debug!(%error, "our own cgroup namespace is taken for the host's");
+    }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let budget = limit.saturating_sub(SPARE_DESCRIPTORS).min(KEPT_DESCRIPTORS) / 2;
@@ -105,6 +113,16 @@ fn trees() -> Trees {
         tracing::warn!(%error, "no cgroups found, host values are shown");
         Trees::none()
     })
+}
+
+/// In a pod with a cgroup namespace of its own, every other container would be at `/../..`.
+fn enter_host_cgroups() -> linux::Result<()> {
+    let Some(first) = Pid::new(1) else { return Ok(()) };
+    let host = Namespace::of_pid(first, Kind::Cgroup)?;
+    if host.identity()? != Namespace::current(Kind::Cgroup)?.identity()? {
+        host.enter()?;
+    }
+    Ok(())
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -131,7 +149,7 @@ fn watch_requests(server: Arc<Server>, watch: Arc<Watch>, options: &Options) -> 
             for late in watch.overdue() {
                 let file = tree::entry(late.inode.entry).map_or("?", |entry| entry.name);
                 server.metrics.fallbacks.count("unknown", file, &Cause::Late);
-                let text = answer::text(&server, None, late.inode);
+                let text = answer::text(&server, &Caller::Unknown, late.inode);
                 late.reply.data(slice(&text, late.offset, late.size));
             }
             if watch.stuck() >= threads {

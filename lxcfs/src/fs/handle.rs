@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use crate::container::Container;
+use crate::caller::Caller;
 
 /// Locks that handles are spread over.
 const SHARDS: usize = 16;
@@ -19,15 +19,15 @@ const SHARDS: usize = 16;
 /// One open file.
 #[derive(Debug)]
 pub struct Handle {
-    /// Whose values it shows; `None` shows the host's.
-    pub container: Option<Arc<Container>>,
+    /// Whose values it shows.
+    pub caller: Caller,
     text: Mutex<Option<Arc<[u8]>>>,
 }
 
 impl Handle {
     /// A file that nothing was read from.
-    pub fn new(container: Option<Arc<Container>>) -> Handle {
-        Handle { container, text: Mutex::new(None) }
+    pub fn new(caller: Caller) -> Handle {
+        Handle { caller, text: Mutex::new(None) }
     }
 
     /// The text for a read at `offset`: what was fixed before, unless the read starts over.
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn text_is_fixed_until_a_read_from_the_start() {
-        let handle = Handle::new(None);
+        let handle = Handle::new(Caller::Host);
         let text = |offset, text: &str| {
             let text: Arc<[u8]> = text.as_bytes().into();
             handle.text(offset, || text).to_vec()
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn a_number_of_an_earlier_worker_opens_again() {
         let handles = Handles::new(2);
-        let mine = handles.insert(Handle::new(None));
+        let mine = handles.insert(Handle::new(Caller::Host));
         assert_ne!(mine >> 48, 1);
-        handles.get((1 << 48) | 77, || Handle::new(None));
+        handles.get((1 << 48) | 77, || Handle::new(Caller::Host));
         assert_eq!(handles.len(), 2);
         handles.remove(mine);
         assert_eq!(handles.len(), 1);

@@ -88,9 +88,12 @@ impl Files {
         }
         let cpu = answer::cpu_of_name(name.as_bytes())?;
         let has_cpus = self.has_cpu_dirs(parent, settings);
-        let container = || self.server.container(parent.slot, tid);
-        (has_cpus && answer::cpu_dirs(&self.server, container().as_deref()).contains(&cpu))
-            .then_some(Inode { entry: tree::CPU_DIR, slot: parent.slot, cpu: Some(cpu) })
+        let caller = || self.server.caller(parent.slot, tid);
+        (has_cpus && answer::cpu_dirs(&self.server, &caller()).contains(&cpu)).then_some(Inode {
+            entry: tree::CPU_DIR,
+            slot: parent.slot,
+            cpu: Some(cpu),
+        })
     }
 
     fn has_cpu_dirs(&self, parent: Inode, settings: &Settings) -> bool {
@@ -120,8 +123,8 @@ impl Files {
             }
         }
         if self.has_cpu_dirs(directory, settings) {
-            let container = self.server.container(directory.slot, tid);
-            for cpu in answer::cpu_dirs(&self.server, container.as_deref()) {
+            let caller = self.server.caller(directory.slot, tid);
+            for cpu in answer::cpu_dirs(&self.server, &caller) {
                 let inode = Inode { entry: tree::CPU_DIR, slot: directory.slot, cpu: Some(cpu) };
                 list.push((inode, FileType::Directory, format!("cpu{cpu}")));
             }
@@ -171,21 +174,21 @@ impl Files {
 
     fn kept(&self, container: &Arc<Container>, inode: Inode) -> crate::container::Kept {
         let age = u64::try_from(CACHE_AGE.as_micros()).unwrap_or(0);
-        container.kept(inode.number(), age, || answer::text(&self.server, Some(container), inode))
+        container.kept(inode.number(), age, || answer::of_container(&self.server, container, inode))
     }
 
     /// The text a read gets. Everything slow happens here, with nothing locked.
     fn text(&self, tid: u32, inode: Inode, handle: u64, offset: u64) -> Arc<[u8]> {
-        let owner = || self.server.container(inode.slot, tid);
-        let handle = self.server.handles.get(handle, || Handle::new(owner()));
+        let handle =
+            self.server.handles.get(handle, || Handle::new(self.server.caller(inode.slot, tid)));
         let entry = tree::entry(inode.entry);
         if inode.slot != 0
-            && let Some(container) = &handle.container
+            && let Some(container) = handle.caller.container()
             && entry.is_some_and(|entry| self.is_kept(entry, Some(container)))
         {
             return self.kept(container, inode).text;
         }
-        handle.text(offset, || answer::text(&self.server, handle.container.as_deref(), inode))
+        handle.text(offset, || answer::text(&self.server, &handle.caller, inode))
     }
 }
 
@@ -284,11 +287,11 @@ impl Filesystem for Files {
             return reply.error(Errno::EACCES);
         }
         let Some(inode) = Inode::of_number(number.0) else { return reply.error(Errno::ENOENT) };
-        let container = self.server.container(inode.slot, request.pid());
+        let caller = self.server.caller(inode.slot, request.pid());
         let entry = tree::entry(inode.entry);
         let kept =
-            inode.slot != 0 && entry.is_some_and(|entry| self.is_kept(entry, container.as_ref()));
-        let handle = self.server.handles.insert(Handle::new(container));
+            inode.slot != 0 && entry.is_some_and(|entry| self.is_kept(entry, caller.container()));
+        let handle = self.server.handles.insert(Handle::new(caller));
         self.server.metrics.open();
         let how = if kept { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_DIRECT_IO };
         reply.opened(FileHandle(handle), how | FopenFlags::FOPEN_NOFLUSH);

@@ -147,13 +147,12 @@ impl Names {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty()).ok()?;
         let mut names = Names { root: device_of(&root), ..Names::default() };
-        let dev = rustix::fs::openat2(
-            &root,
-            "dev",
-            flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        );
+        if !is_kernels_own(&root, init) {
+            return Some(names);
+        }
+        // A link could lead through a file system that never answers.
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let dev = rustix::fs::openat2(&root, "dev", flags, Mode::empty(), how);
         if let Ok(dev) = dev
             && is_kernels_own(&dev, init)
         {
@@ -176,8 +175,8 @@ fn unsynced(fd: &OwnedFd) -> Option<rustix::fs::Statx> {
     rustix::fs::statx(fd, "", flags, StatxFlags::MNT_ID).ok()
 }
 
-fn is_kernels_own(dev: &OwnedFd, init: Pid) -> bool {
-    let Some(mount) = unsynced(dev).map(|stat| stat.stx_mnt_id) else { return false };
+fn is_kernels_own(dir: &OwnedFd, init: Pid) -> bool {
+    let Some(mount) = unsynced(dir).map(|stat| stat.stx_mnt_id) else { return false };
     let Some(mounts) = small_file(Path::new(&format!("/proc/{init}/mountinfo"))) else {
         return false;
     };
