@@ -15,6 +15,8 @@
 )]
 #![expect(dead_code, reason = "the world of the stories has more in it than is measured")]
 
+#[path = "../tests/e2e/guest.rs"]
+mod guest;
 #[path = "../tests/e2e/peer.rs"]
 mod peer;
 #[path = "../tests/e2e/world.rs"]
@@ -37,7 +39,8 @@ use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
     MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyEntry, ReplyOpen, Request, SessionACL,
 };
-use world::{Guest, World, kb, kill, until};
+use guest::Guest;
+use world::{World, kb, kill, until};
 
 type Story = (&'static str, fn());
 

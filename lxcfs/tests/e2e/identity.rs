@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     Story,
-    world::{World, kb},
+    readers::Readers,
+    world::{World, kb, pause, until, until_within},
 };
 
 pub(crate) const STORIES: &[Story] = &[
@@ -20,25 +21,53 @@ pub(crate) const STORIES: &[Story] = &[
     ("an_attached_container_is_known_by_path", by_path),
     ("a_subtree_may_be_kept_by_the_kernel_and_follows_changes", kept),
     ("a_new_container_never_gets_the_values_of_an_old_one", reuse),
+    ("a_pid_given_out_again_is_another_container", same_pid),
+    ("containers_that_share_their_pids_are_told_apart_by_path", shared_pids),
+    ("a_daemon_with_a_cgroup_namespace_of_its_own_sees_the_same", own_cgroup_ns),
+    ("a_cgroup_that_goes_leaves_a_file_that_can_be_read", lost_cgroup),
+    ("a_user_namespace_changes_nothing", user_namespace),
     ("a_cgroup_with_a_strange_name_is_read", strange_cgroup),
+    ("a_cgroup_a_hundred_levels_down_is_read", deep_cgroup),
 ];
 
+pub(crate) const STRESS: &[Story] =
+    &[("containers_never_see_each_other_in_a_million_reads", a_million_in_turns)];
+
 fn in_turns() {
+    read_in_turns(20_000);
+}
+
+fn a_million_in_turns() {
+    read_in_turns(1_000_000);
+}
+
+/// Two containers read the tree they share and, kept by the kernel, each its own part.
+fn read_in_turns(reads: u64) {
     let world = World::new(&[]);
-    let (mut small, mut large) = (world.guest(), world.guest());
-    small.limit_memory("104857600");
-    large.limit_memory("209715200");
-    let loops = |total: u64| {
-        format!(
-            "i=0; while [ $i -lt 1000 ]; do read _ n _ < {}/proc/meminfo; [ \"$n\" = {total} ] \
-             || echo bad $n; i=$((i+1)); done",
-            world.mount().display()
-        )
-    };
-    small.start(&loops(102_400));
-    large.start(&loops(204_800));
-    assert_eq!(small.finish(), "");
-    assert_eq!(large.finish(), "");
+    let mut guests = [world.guest(), world.guest()];
+    let totals = [102_400, 204_800];
+    for (guest, total) in guests.iter().zip(totals) {
+        guest.limit_memory(&(total << 10).to_string());
+        world.attach(&guest.id, guest.pid());
+    }
+    let before = world.metric("lxcfs_opens_total");
+    let readers: Vec<_> = guests
+        .iter_mut()
+        .zip(totals)
+        .map(|(guest, total)| {
+            let own = format!("containers/{}/proc/", guest.id);
+            let files = ["proc/meminfo", &format!("{own}meminfo"), &format!("{own}cpuinfo")];
+            Readers::start(&world, guest, 4, total, &files)
+        })
+        .collect();
+    until_within(600, "there were enough reads", || {
+        world.metric("lxcfs_opens_total") - before > reads
+    });
+    for (readers, guest) in readers.into_iter().zip(&mut guests) {
+        let outcome = readers.end(guest);
+        assert!(outcome.is_clean(), "{outcome:?}");
+    }
+    assert_eq!(world.metric("lxcfs_fallbacks_total{cause=\"identity\"}"), 0);
 }
 
 fn joined() {
@@ -100,20 +129,13 @@ fn host_pids() {
     assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
 }
 
-fn attach(world: &World, id: &str, pid: i32) {
-    let request = lxcfs::control::Request::Attach { id: id.into(), pid };
-    let (response, _) =
-        lxcfs::control::ask(&world.runtime_dir().join("control.sock"), &request).unwrap();
-    assert_eq!(response, lxcfs::control::Response::Done);
-}
-
 fn by_path() {
     let world = World::new(&["--exact"]);
     let (first, second) = (world.guest(), world.guest());
     first.limit_memory("104857600");
     second.limit_memory("209715200");
-    attach(&world, "one", first.pid());
-    attach(&world, "two", second.pid());
+    world.attach("one", first.pid());
+    world.attach("two", second.pid());
     // Whoever reads: here, the host.
     assert_eq!(kb(&world.read("containers/one/proc/meminfo"), "MemTotal"), 102_400);
     assert_eq!(kb(&world.read("containers/two/proc/meminfo"), "MemTotal"), 204_800);
@@ -147,7 +169,7 @@ fn by_path() {
 fn kept() {
     let world = World::new(&[]);
     let guest = world.guest();
-    attach(&world, "one", guest.pid());
+    world.attach("one", guest.pid());
     let path = "containers/one/proc/cpuinfo";
     let cpus = std::thread::available_parallelism().unwrap().get();
     assert_eq!(world.read(path).matches("processor").count(), cpus);
@@ -157,7 +179,7 @@ fn kept() {
     }
     assert!(world.metric("lxcfs_read_seconds_count") - reads < 50, "nothing was kept");
     guest.set_quota(100_000);
-    crate::world::pause(250);
+    pause(250);
     assert_eq!(world.read(path).matches("processor").count(), 1);
     let size = fs::metadata(world.mount().join(path)).unwrap().len();
     assert_eq!(size, world.read(path).len() as u64);
@@ -196,4 +218,136 @@ fn strange_cgroup() {
     let text = String::from_utf8(output.stdout).unwrap();
     fs::remove_dir(&odd).unwrap();
     assert_eq!(kb(&text, "MemTotal"), 51_200, "{text}");
+}
+
+/// The pid, and as a rule the number of its namespace, of a container that was just read.
+fn same_pid() {
+    const LAST_PID: &str = "/proc/sys/kernel/ns_last_pid";
+    let world = World::new(&[]);
+    let old = world.guest();
+    old.limit_memory("104857600");
+    let pid = old.pid();
+    world.attach("one", pid);
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    let mut old = old;
+    assert_eq!(kb(&old.read("proc/meminfo"), "MemTotal"), 102_400);
+    assert_eq!(kb(&world.read("containers/one/proc/meminfo"), "MemTotal"), 102_400);
+    let known = namespace(pid);
+    old.end();
+    let (mut same_namespace, mut found) = (false, false);
+    for _ in 0..300 {
+        // Two come before the init: the shell that joins the cgroups, and whatever else runs here.
+        fs::write(LAST_PID, (pid - 2).to_string()).unwrap();
+        let mut new = world.guest();
+        new.limit_memory("209715200");
+        same_namespace |= namespace(new.pid()) == known;
+        assert_eq!(kb(&new.read("proc/meminfo"), "MemTotal"), 204_800);
+        let stale = fs::read_to_string(world.mount().join("containers/one/proc/meminfo"));
+        assert!(stale.map_or(true, |text| kb(&text, "MemTotal") != 204_800));
+        found = new.pid() == pid;
+        new.end();
+        if found {
+            break;
+        }
+    }
+    assert!(found, "pid {pid} was not given out again");
+    eprintln!("pid given out again; its namespace's number too: {same_namespace}");
+}
+
+fn shared_pids() {
+    let world = World::new(&["--exact"]);
+    let (mut first, second) = (world.guest(), world.guest());
+    first.limit_memory("104857600");
+    second.limit_memory("209715200");
+    first.run("sleep 100 &");
+    let init = linux::process::Pid::new(first.pid()).unwrap();
+    let side = linux::process::children(init).unwrap()[0].get();
+    second.take_in(side);
+    world.attach("app", init.get());
+    world.attach("side", side);
+    assert_eq!(kb(&world.read("containers/app/proc/meminfo"), "MemTotal"), 102_400);
+    assert_eq!(kb(&world.read("containers/side/proc/meminfo"), "MemTotal"), 204_800);
+    crate::world::kill(side, 9);
+}
+
+fn own_cgroup_ns() {
+    let mut world = World::empty();
+    let dirs = world.make_cgroups(&format!("{}/daemon", world.cgroup));
+    let daemon = world.command(&[]);
+    let mut script = String::new();
+    for dir in dirs {
+        script.push_str(&format!("echo 0 > {}/cgroup.procs && ", dir.display()));
+    }
+    let mut unit = Command::new("sh");
+    unit.arg("-c").arg(format!("{script} exec unshare --cgroup \"$0\" \"$@\""));
+    unit.arg(daemon.get_program()).args(daemon.get_args()).stdin(Stdio::null());
+    world.adopt(unit.spawn().unwrap());
+    let own = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/cgroup"));
+    let Ok(host) = own(1) else {
+        return eprintln!("skipped: /proc/1/ns is not ours to look at");
+    };
+    assert_ne!(own(world.holder()).unwrap(), host);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    guest.set_quota(50_000);
+    assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
+    assert_eq!(guest.read("proc/cpuinfo").matches("processor").count(), 1);
+    assert_eq!(world.metric("lxcfs_fallbacks_total{cause=\"controller\"}"), 0);
+}
+
+fn lost_cgroup() {
+    let world = World::new(&["--exact"]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    guest.limit_parent_memory("209715200");
+    world.attach("one", guest.pid());
+    let path = world.mount().join("containers/one/proc/meminfo");
+    assert_eq!(kb(&fs::read_to_string(&path).unwrap(), "MemTotal"), 102_400);
+    let mut open = fs::File::open(&path).unwrap();
+    guest.lose_cgroups();
+    for file in ["meminfo", "stat", "uptime", "cpuinfo", "diskstats", "swaps", "loadavg"] {
+        let text = fs::read_to_string(path.with_file_name(file));
+        assert!(text.is_ok(), "{file}: {text:?}");
+    }
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut open, &mut text).unwrap();
+    assert!(text.starts_with("MemTotal:"), "{text}");
+    // Where it is now counts, once that is looked at again.
+    until("the cgroup above counts", || {
+        kb(&fs::read_to_string(&path).unwrap(), "MemTotal") == 204_800
+    });
+    assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 204_800);
+}
+
+fn user_namespace() {
+    let world = World::new(&[]);
+    let shell = "unshare --user --map-root-user --mount --pid --fork --mount-proc sh";
+    let mut guest = world.guest_with(shell, true);
+    guest.limit_memory("104857600");
+    assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
+    let target = world.mount().join("proc/meminfo");
+    let bound = guest.run(&format!("mount --bind {} /proc/meminfo; free -k", target.display()));
+    assert!(bound.contains("102400"), "{bound}");
+    assert_eq!(world.metric("lxcfs_fallbacks_total{cause=\"identity\"}"), 0);
+}
+
+fn deep_cgroup() {
+    let world = World::new(&["--exact"]);
+    let guest = world.guest();
+    let top = guest.dir_with("memory.stat").parent().unwrap().join("deep");
+    fs::create_dir(&top).unwrap();
+    let limit = ["memory.limit_in_bytes", "memory.max"].map(|file| top.join(file));
+    fs::write(limit.into_iter().find(|file| file.exists()).unwrap(), "52428800").unwrap();
+    let mut dir = top.clone();
+    for level in 0..100 {
+        dir.push(format!("level-{level:0>24}"));
+        fs::create_dir(&dir).unwrap();
+    }
+    assert!(dir.as_os_str().len() > 3100);
+    let path = world.mount().join("proc/meminfo");
+    let join = format!("echo 0 > {}/cgroup.procs", dir.display());
+    let script = format!("{join}; exec unshare --pid --fork cat {}", path.display());
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    crate::world::remove_tree(&top);
+    assert_eq!(kb(&String::from_utf8(output.stdout).unwrap(), "MemTotal"), 51_200);
 }

@@ -7,9 +7,13 @@
     reason = "a test ends where its world is not as it should be, and says so"
 )]
 
+mod cpu;
+mod guest;
 mod identity;
 mod manager;
+mod memory;
 mod peer;
+mod readers;
 mod robust;
 mod semantics;
 mod toolkit;
@@ -30,6 +34,10 @@ fn missing() -> Option<&'static str> {
 }
 
 fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == readers::MODE) {
+        return readers::main(&args[1..]);
+    }
     // The long stories instead of the others, as for the other end-to-end tests.
     let (flags, args): (Vec<_>, Vec<_>) = std::env::args_os().partition(|arg| arg == "--stress");
     let mut arguments = Arguments::from_iter(args);
@@ -37,6 +45,8 @@ fn main() {
     arguments.test_threads.get_or_insert(2);
     let stories: &[&[Story]] = if flags.is_empty() {
         &[
+            memory::STORIES,
+            cpu::STORIES,
             values::STORIES,
             identity::STORIES,
             semantics::STORIES,
@@ -46,7 +56,7 @@ fn main() {
             peer::STORIES,
         ]
     } else {
-        &[robust::STRESS]
+        &[robust::STRESS, identity::STRESS, cpu::STRESS, toolkit::STRESS]
     };
     let trials = stories.iter().copied().flatten().map(|&(name, story)| {
         let trial = Trial::test(name, move || {

@@ -3,18 +3,19 @@
 use std::{
     fs,
     process::{Command, Output},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lxcfs::toolkit::{
     daemon::Daemon,
     discover::{self, Engine, Filter},
-    run::{self, Change},
+    run::{self, Change, Outcome},
 };
 
 use crate::{
     Story,
-    world::{Guest, World, kb, kill, pause, until},
+    guest::Guest,
+    world::{World, kb, kill, pause, until},
 };
 
 pub(crate) const STORIES: &[Story] = &[
@@ -23,11 +24,15 @@ pub(crate) const STORIES: &[Story] = &[
     ("remount_swaps_dead_mounts_without_a_gap", swap_dead),
     ("remount_of_a_living_mount_never_shows_the_host", no_gap),
     ("what_is_not_meant_is_refused", refusals),
-    ("a_stuck_container_does_not_stop_the_others", stuck),
+    ("a_link_in_the_place_of_a_file_is_not_followed", links),
+    ("stuck_containers_do_not_stop_the_others", stuck),
     ("prestart_makes_a_shared_mount_once", prestart),
     ("status_lists_containers", status),
     ("the_hook_mounts_before_the_pivot", hook),
 ];
+
+pub(crate) const STRESS: &[Story] =
+    &[("two_hundred_containers_are_remounted_whoever_is_stuck", two_hundred)];
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -157,25 +162,71 @@ fn refusals() {
     );
 }
 
-fn stuck() {
+/// The machine's other containers are none of a test's business: not by --all.
+fn remount_all(world: &World, guests: &[&Guest], limit: Duration) -> Vec<Outcome> {
+    let mut found = discover::containers(Filter::Only(Engine::Isulad)).unwrap();
+    found.retain(|container| guests.iter().any(|guest| guest.id == container.id));
+    assert_eq!(found.len(), guests.len());
+    let daemon = Daemon { mount: world.mount(), runtime_dir: world.runtime_dir() };
+    run::all(&daemon, found, Change::Remount, false, limit)
+}
+
+fn links() {
     let world = World::new(&[]);
     let mut first = world.guest();
     // A container whose /proc is gone cannot have it covered.
     let mut broken = world.guest();
     broken.run("umount -l /proc; mount -t tmpfs none /proc; ln -s /etc/hostname /proc/meminfo");
-    // The machine's other containers are none of a test's business: not by --all.
-    let ours = [first.id.clone(), broken.id.clone()];
-    let mut found = discover::containers(Filter::Only(Engine::Isulad)).unwrap();
-    found.retain(|container| ours.contains(&container.id));
-    assert_eq!(found.len(), 2);
-    let daemon = Daemon { mount: world.mount(), runtime_dir: world.runtime_dir() };
-    let limit = Duration::from_secs(20);
-    let outcomes = run::all(&daemon, found, Change::Remount, false, limit);
+    let outcomes = remount_all(&world, &[&first, &broken], Duration::from_secs(20));
     let of = |id: &str| outcomes.iter().find(|outcome| outcome.id == id).unwrap();
     assert!(of(&first.id).files >= 8, "{outcomes:?}");
     assert_eq!(total(&mut first), host_total().min(total(&mut first)));
     // The link was not followed: nothing outside /proc is covered.
     assert_eq!(mounts(&mut broken).iter().filter(|m| m.starts_with("/etc")).count(), 0);
+}
+
+fn stuck() {
+    some_stuck_of(9);
+}
+
+fn two_hundred() {
+    some_stuck_of(200);
+}
+
+/// Three of `count` cannot be looked into, and one more ends meanwhile.
+fn some_stuck_of(count: usize) {
+    let world = World::new(&[]);
+    let second = world.second();
+    let mut guests: Vec<Guest> = (0..count).map(|_| world.guest()).collect();
+    for guest in &mut guests {
+        guest.limit_memory("104857600");
+    }
+    for guest in &mut guests[..3] {
+        guest.run(&format!("mount --bind {} /proc", second.mount.join("proc").display()));
+    }
+    second.hang();
+    let mut leaving = guests.pop().unwrap();
+    let end = std::thread::spawn(move || {
+        leaving.start("exit");
+        pause(50);
+        leaving.end();
+    });
+    let refs: Vec<&Guest> = guests.iter().collect();
+    let start = Instant::now();
+    let outcomes = remount_all(&world, &refs, Duration::from_secs(5));
+    let took = start.elapsed();
+    end.join().unwrap();
+    assert!(took < Duration::from_secs(6) * crate::world::slow(), "{took:?}");
+    for (index, guest) in guests.iter_mut().enumerate() {
+        let outcome = outcomes.iter().find(|outcome| outcome.id == guest.id).unwrap();
+        if index < 3 {
+            assert_eq!(outcome.error.as_deref(), Some("not done within 5 s"));
+        } else {
+            assert_eq!(outcome.error, None);
+            assert_eq!(total(guest), 102_400);
+        }
+    }
+    eprintln!("{} containers, 3 of them stuck: {took:?}", guests.len());
 }
 
 fn prestart() {

@@ -5,16 +5,15 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use linux::{
     CloneFlags,
-    cgroup::layout::{Layout, Version},
+    cgroup::layout::Layout,
     mount::{self, Propagation},
 };
 
@@ -22,9 +21,9 @@ use linux::{
 pub(crate) struct World {
     pub(crate) dir: tempfile::TempDir,
     daemon: Option<Child>,
-    cgroup: String,
-    layout: Layout,
-    guests: AtomicU32,
+    pub(crate) cgroup: String,
+    pub(crate) layout: Layout,
+    pub(crate) guests: AtomicU32,
 }
 
 /// One of our tools: in the directory that `SYSC_BIN` names, else where cargo has built it.
@@ -40,8 +39,13 @@ pub(crate) fn slow() -> u32 {
 }
 
 /// Waits for a fact.
-pub(crate) fn until(what: &str, mut fact: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20) * slow();
+pub(crate) fn until(what: &str, fact: impl FnMut() -> bool) {
+    until_within(20, what, fact);
+}
+
+/// The same, for one that takes its time.
+pub(crate) fn until_within(seconds: u64, what: &str, mut fact: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds) * slow();
     while !fact() {
         assert!(Instant::now() < end, "{what}: not in time");
         pause(5);
@@ -107,6 +111,19 @@ impl World {
             fs::read_dir(mount.join("proc")).is_ok()
         });
         self.daemon = Some(daemon);
+    }
+
+    /// A daemon beside ours, with everything of its own.
+    pub(crate) fn second(&self) -> Second {
+        let dir = self.dir.path().join("second");
+        fs::create_dir(&dir).unwrap();
+        let mount = dir.join("mnt");
+        let mut command = Command::new(tool("lxcfs"));
+        command.arg("--runtime-dir").arg(dir.join("run")).arg("-p").arg(dir.join("pid"));
+        command.arg("--log").arg(dir.join("log")).arg(&mount).stdin(Stdio::null());
+        let daemon = command.spawn().unwrap();
+        until("the second daemon serves", || fs::read_dir(mount.join("proc")).is_ok());
+        Second { daemon, mount }
     }
 
     /// The command line of the daemon.
@@ -179,72 +196,35 @@ impl World {
             text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
         line.rsplit(' ').next().unwrap().parse().unwrap()
     }
+}
 
-    /// A container with cgroups of its own.
-    pub(crate) fn guest(&self) -> Guest {
-        self.guest_with("sh", true)
-    }
+/// A daemon beside the world's.
+pub(crate) struct Second {
+    daemon: Child,
+    pub(crate) mount: PathBuf,
+}
 
-    /// A container whose init has this name.
-    pub(crate) fn guest_named(&self, name: &str) -> Guest {
-        let shell = self.dir.path().join(name);
-        fs::copy("/bin/sh", &shell).unwrap();
-        self.guest_with(&format!("'{}'", shell.display()), true)
-    }
-
-    pub(crate) fn guest_with(&self, shell: &str, own_pid_ns: bool) -> Guest {
-        let number = self.guests.fetch_add(1, Ordering::Relaxed);
-        let id = format!("guest{number}-{}", self.cgroup.trim_start_matches("sysc-lxcfs-"));
-        let path = format!("{}/isulad/{id}", self.cgroup);
-        let dirs = self.make_cgroups(&path);
-        let mut join = String::new();
-        for dir in &dirs {
-            join.push_str(&format!("echo 0 > {}/cgroup.procs\n", dir.display()));
+impl Second {
+    /// Stops it and its worker: from now on whoever asks it waits.
+    pub(crate) fn hang(&self) {
+        let holder = linux::process::Pid::new(i32::try_from(self.daemon.id()).unwrap()).unwrap();
+        kill(holder.get(), 19);
+        for worker in linux::process::children(holder).unwrap() {
+            kill(worker.get(), 19);
         }
-        let pid_ns = if own_pid_ns { "--pid --fork --kill-child --mount-proc" } else { "" };
-        let script = format!("{join}exec unshare --mount --propagation private {pid_ns} {shell}");
-        let mut child = Command::new("sh")
-            .args(["-e", "-c", &script])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let input = child.stdin.take().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut guest =
-            Guest { id, child, input: Some(input), output, dirs, mount: self.mount(), own_pid_ns };
-        assert_eq!(guest.run("echo up"), "up\n");
-        guest
     }
+}
 
-    fn make_cgroups(&self, path: &str) -> Vec<PathBuf> {
-        let mut dirs = Vec::new();
-        for tree in self.layout.hierarchies() {
-            let mut dir = tree.mount_point.clone();
-            for part in path.split('/') {
-                let parent = dir.clone();
-                dir.push(part);
-                if !dir.exists() {
-                    fs::create_dir(&dir).unwrap();
-                }
-                for file in ["cpuset.cpus", "cpuset.mems"] {
-                    if tree.version == Version::V1 && tree.has("cpuset") {
-                        let value = fs::read(parent.join(file)).unwrap();
-                        fs::write(dir.join(file), value).unwrap();
-                    }
-                }
-                if tree.version == Version::V2 {
-                    for controller in ["memory", "cpu", "cpuset", "io", "pids"] {
-                        let _ = fs::write(
-                            parent.join("cgroup.subtree_control"),
-                            format!("+{controller}"),
-                        );
-                    }
-                }
-            }
-            dirs.push(dir);
+impl Drop for Second {
+    fn drop(&mut self) {
+        let holder = linux::process::Pid::new(i32::try_from(self.daemon.id()).unwrap()).unwrap();
+        for process in
+            linux::process::children(holder).unwrap_or_default().into_iter().chain([holder])
+        {
+            kill(process.get(), 9);
         }
-        dirs
+        let _ = self.daemon.wait();
+        let _ = mount::detach(&self.mount);
     }
 }
 
@@ -266,7 +246,7 @@ impl Drop for World {
     }
 }
 
-fn remove_tree(dir: &Path) {
+pub(crate) fn remove_tree(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.path().is_dir()) {
         remove_tree(&entry.path());
@@ -282,155 +262,6 @@ pub(crate) fn kill(pid: i32, signal: i32) {
         && let Ok(process) = linux::process::PidFd::open(pid)
     {
         let _ = process.signal(linux::signal::Signal::new(signal).unwrap());
-    }
-}
-
-/// A container: namespaces, cgroups, and a shell as its init that we talk to.
-pub(crate) struct Guest {
-    pub(crate) id: String,
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    dirs: Vec<PathBuf>,
-    mount: PathBuf,
-    own_pid_ns: bool,
-}
-
-impl Guest {
-    /// What a command says, by the container's shell.
-    pub(crate) fn run(&mut self, command: &str) -> String {
-        self.start(command);
-        self.finish()
-    }
-
-    /// Starts a command; `finish` waits for it.
-    pub(crate) fn start(&mut self, command: &str) {
-        let input = self.input.as_mut().unwrap();
-        writeln!(input, "{{ {command}\n}} 2>&1; echo; echo ==end==").unwrap();
-        input.flush().unwrap();
-    }
-
-    pub(crate) fn finish(&mut self) -> String {
-        let mut text = Vec::new();
-        loop {
-            let mut line = Vec::new();
-            let got = self.output.read_until(b'\n', &mut line).unwrap();
-            assert!(got > 0, "the container ended: {}", String::from_utf8_lossy(&text));
-            if line == b"==end==\n" {
-                break;
-            }
-            text.extend_from_slice(&line);
-        }
-        text.pop();
-        String::from_utf8_lossy(&text).into_owned()
-    }
-
-    /// A file of the shared tree, as the container reads it.
-    pub(crate) fn read(&mut self, path: &str) -> String {
-        let path = self.mount.join(path);
-        self.run(&format!("cat {}", path.display()))
-    }
-
-    /// The host's number of its init.
-    pub(crate) fn pid(&self) -> i32 {
-        let parent = linux::process::Pid::new(i32::try_from(self.child.id()).unwrap()).unwrap();
-        if !self.own_pid_ns {
-            return parent.get();
-        }
-        linux::process::children(parent).unwrap()[0].get()
-    }
-
-    fn file(&self, names: &[&str]) -> PathBuf {
-        self.dirs
-            .iter()
-            .flat_map(|dir| names.iter().map(move |name| dir.join(name)))
-            .find(|path| path.exists())
-            .unwrap_or_else(|| panic!("no {names:?}"))
-    }
-
-    fn set(&self, names: &[&str], value: &str) {
-        let path = self.file(names);
-        fs::write(&path, value).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    }
-
-    pub(crate) fn limit_memory(&self, bytes: &str) {
-        let v1 = if bytes == "max" { "-1" } else { bytes };
-        if self.dirs.iter().any(|dir| dir.join("memory.max").exists()) {
-            self.set(&["memory.max"], bytes);
-        } else {
-            self.set(&["memory.limit_in_bytes"], v1);
-        }
-    }
-
-    /// The limit of the cgroup above.
-    pub(crate) fn limit_parent_memory(&self, bytes: &str) {
-        let dir = self.dirs.iter().map(|dir| dir.parent().unwrap());
-        let files = dir.flat_map(|dir| [dir.join("memory.limit_in_bytes"), dir.join("memory.max")]);
-        fs::write(files.into_iter().find(|file| file.exists()).unwrap(), bytes).unwrap();
-    }
-
-    pub(crate) fn set_quota(&self, quota_us: i64) {
-        self.set_quota_in(quota_us, |dir| dir.to_owned());
-    }
-
-    pub(crate) fn set_parent_quota(&self, quota_us: i64) {
-        self.set_quota_in(quota_us, |dir| dir.parent().unwrap().to_owned());
-    }
-
-    fn set_quota_in(&self, quota_us: i64, which: impl Fn(&Path) -> PathBuf) {
-        for dir in self.dirs.iter().map(|dir| which(dir)) {
-            if dir.join("cpu.max").exists() {
-                let quota = if quota_us < 0 { "max".into() } else { quota_us.to_string() };
-                return fs::write(dir.join("cpu.max"), format!("{quota} 100000")).unwrap();
-            }
-            if dir.join("cpu.cfs_quota_us").exists() {
-                return fs::write(dir.join("cpu.cfs_quota_us"), quota_us.to_string()).unwrap();
-            }
-        }
-        panic!("no cpu controller");
-    }
-
-    pub(crate) fn set_cpus(&self, cpus: &str) {
-        self.set(&["cpuset.cpus"], cpus);
-    }
-
-    /// A directory of the controller that has this file.
-    pub(crate) fn dir_with(&self, file: &str) -> PathBuf {
-        self.file(&[file]).parent().unwrap().to_owned()
-    }
-
-    /// Ends the container as its engine would.
-    pub(crate) fn end(mut self) {
-        self.end_now();
-    }
-
-    fn end_now(&mut self) {
-        drop(self.input.take());
-        kill(self.pid_or_zero(), 9);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        for dir in &self.dirs {
-            let procs = dir.join("cgroup.procs");
-            let end = Instant::now() + Duration::from_secs(5);
-            while fs::read_to_string(&procs).is_ok_and(|procs| !procs.is_empty())
-                && Instant::now() < end
-            {
-                pause(2);
-            }
-            remove_tree(dir);
-        }
-    }
-
-    fn pid_or_zero(&self) -> i32 {
-        let parent = linux::process::Pid::new(i32::try_from(self.child.id()).unwrap()).unwrap();
-        let children = linux::process::children(parent).unwrap_or_default();
-        children.first().map_or(0, |pid| pid.get())
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.end_now();
     }
 }
 
