@@ -35,7 +35,7 @@
 //! - namespaces and mounts: [`ns`], [`pidns`], [`mount`], [`mountinfo`]
 //! - cgroups: [`cgroup`]
 //! - devices: [`device`], [`block`], [`loop_device`]
-//! - network: [`netlink`], [`uevent`]
+//! - network: [`netlink`], [`ethtool`], [`uevent`]
 //! - talking: [`poll`], [`pty`], [`socket`]
 #![warn(missing_docs)]
 
@@ -45,6 +45,7 @@ pub mod cgroup;
 pub mod descriptor;
 pub mod device;
 pub mod error;
+pub mod ethtool;
 pub mod exec;
 pub mod fault;
 pub mod fd;

@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, CGROUP_V1, ROOT, STRACE};
 use tests::{Container, Story, World, story};
 
-use crate::hotplug_nic::{Bridge, Port, has_link, ip_in};
+use crate::links::{Bridge, Port, has_link, ip_in};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![

@@ -10,7 +10,7 @@ use tests::need::{BUSYBOX, CONTAINERD, DOCKER, PODMAN, ROOT};
 use tests::{Call, Story, World, story};
 
 use crate::engines::{self, Engine};
-use crate::hotplug_nic::{Bridge, Port, has_link};
+use crate::links::{Bridge, Port, has_link};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![

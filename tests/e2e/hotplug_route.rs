@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, ROOT};
 use tests::{Container, Story, World, story};
 
-use crate::hotplug_nic::{Bridge, ip_in};
+use crate::links::{Bridge, ip_in};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![

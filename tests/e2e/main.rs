@@ -18,12 +18,16 @@ mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
 mod hotplug_engines;
+mod hotplug_given;
 mod hotplug_model;
 mod hotplug_nic;
+mod hotplug_nic_kinds;
+mod hotplug_nic_update;
 mod hotplug_path;
 mod hotplug_replay;
 mod hotplug_route;
 mod limits;
+mod links;
 mod logs;
 mod lxcfs;
 mod names;
@@ -51,8 +55,11 @@ fn main() -> ExitCode {
         hotplug_device::stories(),
         hotplug_engine::stories(),
         hotplug_engines::stories(),
+        hotplug_given::stories(),
         hotplug_model::stories(),
         hotplug_nic::stories(),
+        hotplug_nic_kinds::stories(),
+        hotplug_nic_update::stories(),
         hotplug_path::stories(),
         hotplug_replay::stories(),
         hotplug_route::stories(),

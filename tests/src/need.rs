@@ -44,6 +44,10 @@ pub const ALL: &[Need] = &[
     USER_NS,
     IDMAP_TMPFS,
     FUSE,
+    ETHTOOL,
+    IPVLAN,
+    POLICE,
+    OPEN_VSWITCH,
 ];
 
 pub const ROOT: Need = Need {
@@ -124,6 +128,48 @@ pub const FUSE: Need = Need {
 };
 
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
+
+pub const ETHTOOL: Need = Need { name: "ethtool", check: || program("ethtool") };
+
+pub const IPVLAN: Need = Need {
+    name: "ipvlan",
+    check: || {
+        kernel_can(
+            "ip link add u0 type veth peer name u1 && \
+        ip link add link u0 name i0 type ipvlan",
+        )
+    },
+};
+
+pub const POLICE: Need = Need {
+    name: "police",
+    check: || {
+        kernel_can(
+            "ip link add u0 type veth peer name u1 && tc qdisc add dev u0 ingress && \
+        tc filter add dev u0 ingress matchall action police rate 1mbit burst 32k",
+        )
+    },
+};
+
+/// Open vSwitch with its switch in user space, for which the kernel needs no module of its own.
+pub const OPEN_VSWITCH: Need = Need {
+    name: "open_vswitch",
+    check: || {
+        program("ovs-vswitchd")?;
+        match Path::new("/dev/net/tun").exists() {
+            true => Ok(()),
+            false => Err("no /dev/net/tun; load the module: modprobe tun".into()),
+        }
+    },
+};
+
+/// Whether it works in a network of its own.
+fn kernel_can(script: &str) -> Result<(), String> {
+    let output = Command::new("unshare").args(["-n", "sh", "-c", script]).output();
+    let output = output.map_err(|error| format!("run unshare: {error}"))?;
+    let words = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+    if output.status.success() { Ok(()) } else { Err(format!("the kernel cannot: {words}")) }
+}
 
 pub const USER_NS: Need = Need {
     name: "user_ns",

@@ -7,6 +7,7 @@
 mod address;
 mod link;
 mod route;
+mod shaping;
 mod socket;
 
 pub use address::LinkAddress;

@@ -43,6 +43,8 @@ pub struct Route {
     pub table: Option<u32>,
     /// The gateway is reached by the link although no address says so.
     pub onlink: bool,
+    /// Who made it, as a number of linux/rtnetlink.h; an administrator (`static`) when absent.
+    pub protocol: Option<u8>,
 }
 
 impl Socket {
@@ -99,7 +101,7 @@ impl Route {
             address_family: self.family.address_family(),
             destination_prefix_length: self.destination.map_or(0, |network| network.prefix),
             table: RouteHeader::RT_TABLE_MAIN,
-            protocol: RouteProtocol::Static,
+            protocol: self.protocol.map_or(RouteProtocol::Static, RouteProtocol::from),
             // As ip-route(8): what has no gateway is on the link itself.
             scope: match (self.family, self.gateway) {
                 (RouteFamily::V4, None) => RouteScope::Link,
@@ -138,6 +140,7 @@ impl Route {
             metric: None,
             table: None,
             onlink: header.flags.contains(RouteFlags::Onlink),
+            protocol: Some(u8::from(header.protocol)),
         };
         let mut table = u32::from(header.table);
         let mut destination = None;

@@ -3,6 +3,7 @@
 //! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no
 //! wrapper.
 //! `descriptor`: dup3 onto a number whose owner is out of reach.
+//! `ethtool`: network devices have ioctls that rustix does not know.
 //! `fd`, `process`: descriptors by number, and the end of a forked process without ceremony.
 //! `ioctl`: numbers that rustix leaves to its callers, behind its unsafe `Ioctl` trait.
 //! `signal`: numbers outside the enums of rustix and nix (real-time signals), and dispositions.
@@ -15,6 +16,7 @@ pub(crate) mod attributes;
 pub mod bpf;
 pub mod clone3;
 pub(crate) mod descriptor;
+pub(crate) mod ethtool;
 pub(crate) mod fd;
 pub mod ioctl;
 pub mod keyctl;

@@ -155,6 +155,7 @@ fn routes_come_and_go() {
         metric: Some(7),
         table: None,
         onlink: false,
+        protocol: None,
     };
     let (default, network) = (route(None), route(Some("10.2.0.0")));
     let elsewhere = Route { table: Some(300), ..route(Some("10.3.0.0")) };
@@ -167,6 +168,7 @@ fn routes_come_and_go() {
         metric: Some(1024),
         table: None,
         onlink: false,
+        protocol: None,
     };
     for route in [&default, &network, &elsewhere, &six] {
         socket.add_route(route).unwrap();
@@ -196,6 +198,7 @@ fn a_refusal_has_the_words_of_the_kernel() {
         metric: None,
         table: None,
         onlink: false,
+        protocol: None,
     };
     let refused = socket.add_route(&route).unwrap_err().to_string();
     expect!["add route default via 10.9.9.9: Nexthop has invalid gateway: network is unreachable (ENETUNREACH)"]

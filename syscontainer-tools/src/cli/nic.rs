@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::output::matching;
 use crate::error::{Error, Result};
-use crate::nic::{self, Address, Kind, LinkName, NicRequest, host, plan};
+use crate::nic::{self, Address, Kind, LinkName, NicRequest, Rate, Rates, host, plan};
 use crate::record::RecordFile;
 use crate::route::{self, Destination, Route};
 
@@ -37,6 +37,15 @@ pub(super) struct AddNicArgs {
     /// Length of the transmit queue in packets
     #[arg(long, value_name = "PACKETS", default_value_t = 1000)]
     qlen: u32,
+    /// Let so many bits a second into the container, as in 100mbit; veth alone
+    #[arg(long, value_name = "RATE")]
+    ingress_rate: Option<String>,
+    /// Let so many bits a second out of the container
+    ///
+    /// A veth pair drops what is more on its host end, if the kernel can; in the container it is
+    /// delayed, and a root there with CAP_NET_ADMIN can lift that.
+    #[arg(long, value_name = "RATE")]
+    egress_rate: Option<String>,
     /// Add a default route by this address, too; once for IPv4, once for IPv6
     #[arg(long, value_name = "ADDRESS")]
     gateway: Vec<String>,
@@ -93,6 +102,12 @@ pub(super) struct UpdateNicArgs {
     /// Length of the transmit queue in packets
     #[arg(long, value_name = "PACKETS")]
     qlen: Option<u32>,
+    /// Bits a second into the container, as in 100mbit; 0 for no bound
+    #[arg(long, value_name = "RATE")]
+    ingress_rate: Option<String>,
+    /// Bits a second out of the container; 0 for no bound
+    #[arg(long, value_name = "RATE")]
+    egress_rate: Option<String>,
     /// Record it for the next start, and leave the container as it is
     #[arg(long)]
     update_config_only: bool,
@@ -154,6 +169,10 @@ fn parse(args: &AddNicArgs) -> Result<NicRequest, nic::NicError> {
         bridge: given(&args.bridge).map(str::parse).transpose()?,
         mtu: args.mtu,
         queue_length: args.qlen,
+        rates: Rates {
+            ingress: given(&args.ingress_rate).map(str::parse).transpose()?,
+            egress: given(&args.egress_rate).map(str::parse).transpose()?,
+        },
     };
     request.validate()?;
     Ok(request)
@@ -166,6 +185,11 @@ fn given(text: &Option<String>) -> Option<&str> {
 
 fn addresses(texts: &[String]) -> Result<Vec<Address>, nic::AddressError> {
     texts.iter().map(|text| text.parse()).collect()
+}
+
+/// 0 is none.
+fn bound(text: &str) -> Result<Option<Rate>, nic::NicError> {
+    if text == "0" { Ok(None) } else { text.parse().map(Some) }
 }
 
 fn gateways(texts: &[String], request: &NicRequest) -> Result<Vec<Route>> {
@@ -236,6 +260,8 @@ pub(super) fn update(context: &mut Context, args: &UpdateNicArgs) -> Result<()> 
             bridge: given(&args.bridge).map(str::parse).transpose()?,
             mtu: args.mtu.filter(|mtu| *mtu != 0),
             queue_length: args.qlen,
+            ingress_rate: given(&args.ingress_rate).map(bound).transpose()?,
+            egress_rate: given(&args.egress_rate).map(bound).transpose()?,
         };
         Ok((args.name.parse()?, change))
     };
@@ -278,6 +304,13 @@ pub(super) fn update(context: &mut Context, args: &UpdateNicArgs) -> Result<()> 
     }
     if let Some(length) = change.queue_length {
         report("Qlen", "qlen", length.to_string(), "");
+    }
+    let shown = |rate: Option<Rate>| rate.map_or("none".to_owned(), |rate| rate.to_string());
+    if let Some(rate) = change.ingress_rate {
+        report("Ingress rate", "ingress-rate", shown(rate), " done");
+    }
+    if let Some(rate) = change.egress_rate {
+        report("Egress rate", "egress-rate", shown(rate), " done");
     }
     Ok(())
 }

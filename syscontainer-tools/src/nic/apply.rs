@@ -11,6 +11,7 @@ use linux::process::Pid;
 use super::bridge::Bridge;
 use super::entry::parsed;
 use super::parse::{Kind, NicRequest};
+use super::rate::{self, Rates};
 use super::registry::Links;
 use super::settings::{Side, Sockets, Values, address, adjust, up};
 use super::{given, made, veth};
@@ -30,12 +31,14 @@ pub(crate) fn apply<'a>(
     let sockets = Sockets::of(live)?;
     let network = network(live)?;
     let values = wanted(&nic);
+    let mut host = None;
     let inside = match nic.kind {
         Kind::Veth => {
             let pair = veth::make(live, network, &sockets, &nic, undo)?;
             let ends = Values { address: None, ..values };
             adjust(&sockets, Side::Host, &pair.host, ends, undo)?;
             join(&sockets, &pair.host, None, &nic, undo)?;
+            host = Some(pair.host);
             pair.inside
         }
         Kind::Eth => given::give(live, network, links, &sockets, &nic, undo)?,
@@ -43,6 +46,7 @@ pub(crate) fn apply<'a>(
     };
     adjust(&sockets, Side::Inside, &inside, values, undo)?;
     address(&sockets, inside.index, &nic.addresses, &[], undo)?;
+    rate::limit(&sockets, host.as_ref(), &inside, Rates::default(), nic.rates, undo)?;
     if !inside.up {
         sockets.inside.change_link(inside.index, &up(true))?;
     }
@@ -97,6 +101,8 @@ pub(crate) fn update<'a>(
         adjust(&sockets, Side::Host, host, Values { address: None, ..values }, undo)?;
     }
     adjust(&sockets, Side::Inside, &inside, values, undo)?;
+    let rates = before.as_ref().map(|before| before.rates).unwrap_or_default();
+    rate::limit(&sockets, host.as_ref(), &inside, rates, nic.rates, undo)?;
     let unwanted = before.map(|before| before.addresses).unwrap_or_default();
     address(&sockets, inside.index, &nic.addresses, &unwanted, undo)
 }
@@ -198,6 +204,7 @@ pub(crate) fn drift(live: &Running, links: &Links, entry: &NicEntry) -> Result<O
             wrong.push(format!("has no address {address}"));
         }
     }
+    wrong.extend(rate::drift(&sockets, host.as_ref(), &inside, nic.rates)?);
     if let (Some(host), Some(bridge)) = (&host, &nic.bridge) {
         let joined = Bridge::find(&sockets.host, bridge)
             .is_ok_and(|bridge| bridge.master().is_none_or(|master| host.master == Some(master)));

@@ -1,6 +1,7 @@
 //! A link as the record has it, and as the rest of the code does.
 
 use super::parse::{LinkName, NicNames, NicRequest};
+use super::rate::{Rate, Rates};
 use crate::error::{Error, Result};
 use crate::record::NicEntry;
 
@@ -19,6 +20,8 @@ impl NicRequest {
             host_nic_name: host.to_string(),
             ctr_nic_name: self.names.container.to_string(),
             addresses: addresses.collect(),
+            ingress_rate: self.rates.ingress.map(|rate| rate.0),
+            egress_rate: self.rates.egress.map(|rate| rate.0),
         }
     }
 }
@@ -43,6 +46,10 @@ pub(crate) fn parsed(entry: &NicEntry) -> Result<NicRequest> {
             bridge: optional(&entry.bridge).map(|name| name.parse()).transpose()?,
             mtu: entry.mtu,
             queue_length: entry.qlen,
+            rates: Rates {
+                ingress: entry.ingress_rate.map(Rate),
+                egress: entry.egress_rate.map(Rate),
+            },
         };
         nic.validate()?;
         Ok(nic)
@@ -91,6 +98,8 @@ mod tests {
             host_nic_name: "h1".into(),
             ctr_nic_name: "e1".into(),
             addresses: vec!["2001:db8::4/64".into()],
+            ingress_rate: Some(1_000_000),
+            egress_rate: None,
         };
         let nic = parsed(&entry).unwrap();
         assert_eq!(nic.to_entry(nic.names.host.as_ref().unwrap()), entry);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use container::Running;
 use linux::netlink::{Link, LinkAddress, LinkChange, Socket};
 use linux::ns::{Kind, Namespace};
-use linux::{Errno, Undo};
+use linux::{Errno, Undo, ethtool};
 
 use super::parse::NicRequest;
 use super::registry::{LinkState, Links, Loan};
@@ -216,6 +216,7 @@ fn restore(host: &Socket, link: &Link, loan: &Loan) -> Result<()> {
         ..LinkChange::default()
     };
     note(host.change_link(index, &values));
+    note(ethtool::want(&link.name, &state.offloads));
     for name in state.alternative_names.iter().filter(|name| **name != loan.tag) {
         if !link.alternative_names.contains(name) {
             note(host.add_alternative_name(index, name));

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::address::{Address, AddressError, HardwareAddress};
+use super::rate::Rates;
 
 /// The longest name of a link in bytes (IFNAMSIZ of linux/if.h, less its final zero).
 const NAME_MAX: usize = 15;
@@ -47,6 +48,7 @@ pub struct NicRequest {
     pub mtu: u32,
     /// The length of the transmit queue in packets.
     pub queue_length: u32,
+    pub rates: Rates,
 }
 
 /// Why a link cannot be asked for like this. The texts are the predecessor's where it had one.
@@ -68,6 +70,16 @@ pub enum NicError {
     Bridge(Kind),
     #[error("invalid network option: an ipvlan link has the MAC address of its parent; drop --mac")]
     HardwareAddress,
+    #[error(
+        "invalid network option: rate {0:?}: write a number of bits a second, at least 12k, as in \
+         100mbit"
+    )]
+    Rate(String),
+    #[error(
+        "invalid network option: for {0} type, the host has no end that --ingress-rate could be set \
+         on; limit what sends to it"
+    )]
+    IngressRate(Kind),
     #[error("invalid network option: Mtu must not be less than {MTU_MIN}")]
     MtuTooSmall,
     #[error("invalid network option: Mtu must not be more than {MTU_MAX}")]
@@ -161,6 +173,9 @@ impl NicRequest {
             }
             _ => {}
         }
+        if self.kind != Kind::Veth && self.rates.ingress.is_some() {
+            return Err(NicError::IngressRate(self.kind));
+        }
         match self.mtu {
             0..MTU_MIN => Err(NicError::MtuTooSmall),
             MTU_MIN..=MTU_MAX => Ok(()),
@@ -184,6 +199,7 @@ mod tests {
             bridge: (kind == Kind::Veth).then(|| "br0".parse().unwrap()),
             mtu: 1500,
             queue_length: 1000,
+            rates: Rates::default(),
         }
     }
 
@@ -217,6 +233,13 @@ mod tests {
             Kind::IpVlan,
             &expect![
                 "invalid network option: an ipvlan link has the MAC address of its parent; drop --mac"
+            ],
+        );
+        refuse(
+            |nic| nic.rates.ingress = Some("1m".parse().unwrap()),
+            Kind::Eth,
+            &expect![
+                "invalid network option: for eth type, the host has no end that --ingress-rate could be set on; limit what sends to it"
             ],
         );
         refuse(

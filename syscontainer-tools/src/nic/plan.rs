@@ -3,6 +3,7 @@
 use super::address::{Address, HardwareAddress};
 use super::entry::parsed;
 use super::parse::{Kind, LinkName, NicNames, NicRequest};
+use super::rate::Rate;
 use crate::error::{Error, Result};
 use crate::record::{NicEntry, Record, RouteEntry};
 use crate::route;
@@ -21,6 +22,9 @@ pub struct NicChange {
     pub bridge: Option<LinkName>,
     pub mtu: Option<u32>,
     pub queue_length: Option<u32>,
+    /// `Some(None)` for no bound any more.
+    pub ingress_rate: Option<Option<Rate>>,
+    pub egress_rate: Option<Option<Rate>>,
 }
 
 /// What a removal takes out of the record: a link, and the routes that lead through it.
@@ -135,6 +139,8 @@ pub fn update(record: &Record, name: &LinkName, change: &NicChange) -> Result<Re
     nic.bridge = change.bridge.clone().or(nic.bridge);
     nic.mtu = change.mtu.unwrap_or(nic.mtu);
     nic.queue_length = change.queue_length.unwrap_or(nic.queue_length);
+    nic.rates.ingress = change.ingress_rate.unwrap_or(nic.rates.ingress);
+    nic.rates.egress = change.egress_rate.unwrap_or(nic.rates.egress);
     nic.validate().map_err(|error| Error::Usage(error.to_string()))?;
     check_addresses(record, &nic)?;
     let mut next = record.clone();
@@ -159,6 +165,7 @@ mod tests {
             bridge: (kind == Kind::Veth).then(|| "br0".parse().unwrap()),
             mtu: 1500,
             queue_length: 1000,
+            rates: super::super::Rates::default(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use linux::netlink::{Link, LinkAddress, Route, RouteFamily, Socket};
 use linux::ns::{Kind, Namespace};
-use linux::{Errno, mount};
+use linux::{Errno, ethtool, mount};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,9 @@ pub(crate) struct LinkState {
     pub(crate) alternative_names: Vec<String>,
     pub(crate) addresses: Vec<(IpAddr, u8)>,
     pub(crate) routes: Vec<RouteState>,
+    /// Which offloads are asked for, by words of the kernel's bits.
+    #[serde(default)]
+    pub(crate) offloads: Vec<u32>,
 }
 
 /// A route through a link.
@@ -71,6 +74,8 @@ pub(crate) struct RouteState {
     metric: Option<u32>,
     table: Option<u32>,
     onlink: bool,
+    #[serde(default)]
+    protocol: Option<u8>,
 }
 
 impl LinkState {
@@ -108,6 +113,7 @@ impl LinkState {
                 .map(|address| (address.ip, address.prefix))
                 .collect(),
             routes,
+            offloads: ethtool::features(&link.name)?.iter().map(|word| word.wanted).collect(),
         })
     }
 }
@@ -122,6 +128,7 @@ impl RouteState {
             metric: route.metric,
             table: route.table,
             onlink: route.onlink,
+            protocol: route.protocol,
         }
     }
 
@@ -136,6 +143,7 @@ impl RouteState {
             metric: self.metric,
             table: self.table,
             onlink: self.onlink,
+            protocol: self.protocol,
         }
     }
 }

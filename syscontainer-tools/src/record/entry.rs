@@ -79,6 +79,12 @@ pub struct NicEntry {
     /// Further addresses.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// Bits a second into the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress_rate: Option<u64>,
+    /// The same out of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress_rate: Option<u64>,
 }
 
 /// A route.

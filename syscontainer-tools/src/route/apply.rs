@@ -126,5 +126,6 @@ fn resolved(sockets: &Sockets, route: &Route) -> Result<KernelRoute> {
         metric: route.metric,
         table: route.table.filter(|table| *table != 254),
         onlink: route.onlink,
+        protocol: None,
     })
 }
