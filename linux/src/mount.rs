@@ -16,7 +16,7 @@ use rustix::fs::{CWD, FileType};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 pub use self::attributes::{Atime, Attributes, Flags, Propagation, set_attributes};
-pub use self::filesystem::new_filesystem;
+pub use self::filesystem::{new_filesystem, reconfigure};
 pub use self::pivot::{move_over_root, pivot};
 use crate::{Context, Errno, Error, Result, fault};
 

@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 
 use linux::error::Context as _;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Capability, Process, Spec};
+use serde_json::Value;
 use tracing::warn;
 
 use crate::{Error, Result};
@@ -45,12 +46,56 @@ impl Bundle {
 
 /// The text of a `config.json` as the specification's types.
 fn parse(text: &[u8]) -> serde_json::Result<Spec> {
+    match strictly(text) {
+        Err(_) if let Some(text) = without_unknown_capabilities(text, "/process/capabilities") => {
+            strictly(&text)
+        }
+        parsed => parsed,
+    }
+}
+
+fn strictly(text: &[u8]) -> serde_json::Result<Spec> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let spec = serde_ignored::deserialize(&mut json, |member| {
         warn!(member = %member, "unknown member of config.json passed over");
     })?;
     json.end()?;
     Ok(spec)
+}
+
+/// A process document, as `exec --process` is given it.
+///
+/// # Errors
+/// It is not one.
+pub(crate) fn parse_process(text: &[u8]) -> serde_json::Result<Process> {
+    match serde_json::from_slice(text) {
+        Err(_) if let Some(text) = without_unknown_capabilities(text, "/capabilities") => {
+            serde_json::from_slice(&text)
+        }
+        parsed => parsed,
+    }
+}
+
+/// Capabilities that nobody knows are no error but a warning (config.md, "Linux Process"), and the
+/// specification's types have no room for them. None when there are none.
+fn without_unknown_capabilities(text: &[u8], member: &str) -> Option<Vec<u8>> {
+    let mut document: Value = serde_json::from_slice(text).ok()?;
+    let is_known = |name: &Value| {
+        let name = name.as_str().unwrap_or_default();
+        let known = name.trim_start_matches("CAP_").parse::<Capability>().is_ok();
+        if !known {
+            warn!(capability = name, "unknown capability left out");
+        }
+        known
+    };
+    let mut found = false;
+    for set in document.pointer_mut(member)?.as_object_mut()?.values_mut() {
+        let Some(names) = set.as_array_mut() else { continue };
+        let before = names.len();
+        names.retain(is_known);
+        found |= names.len() < before;
+    }
+    found.then(|| document.to_string().into_bytes())
 }
 
 fn canonical(act: &str, path: &Path) -> Result<PathBuf> {

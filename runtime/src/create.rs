@@ -7,6 +7,7 @@
 
 mod birth;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -79,7 +80,15 @@ impl Runtime {
                 undo.disarm();
                 Ok(created)
             }
-            Err(error) => Err(with_leftovers(error, undo.run_back())),
+            Err(error) => {
+                let error = with_leftovers(error, undo.run_back());
+                // What the hooks of a container set up, its poststop hooks take down: they follow
+                // on its end also when that was in the middle of create (runtime.md, "Lifecycle").
+                if let Some(saved) = plan.born.take() {
+                    delete::run_poststop(&saved, &[]);
+                }
+                Err(error)
+            }
         }
     }
 }
@@ -110,6 +119,8 @@ struct Plan<'a> {
     annotations: BTreeMap<String, String>,
     /// The spec is not the bundle's as it stands.
     adapted: bool,
+    /// There was a process, and so perhaps hooks.
+    born: Cell<Option<Saved>>,
 }
 
 impl<'a> Plan<'a> {
@@ -145,6 +156,7 @@ impl<'a> Plan<'a> {
             hooks: HookLists::of(spec)?,
             annotations: spec.annotations().iter().flatten().map(own).collect(),
             adapted,
+            born: Cell::new(None),
         })
     }
 
@@ -196,7 +208,9 @@ impl<'a> Plan<'a> {
         drop(theirs);
         drop(start);
         let birth = Birth { plan: self, pid, pidfd: &pidfd, channel: &ours };
-        let console = birth.run(&rootfs, &security, &mut saved)?;
+        let console = birth.run(&rootfs, &security, &mut saved).inspect_err(|_| {
+            self.born.set(Some(saved));
+        })?;
         Ok(Created { pid, pidfd, console })
     }
 

@@ -89,7 +89,7 @@ impl Runtime {
 }
 
 /// Their failure is told and changes nothing (runtime.md, "Lifecycle").
-fn run_poststop(saved: &Saved, told: &[String]) {
+pub(crate) fn run_poststop(saved: &Saved, told: &[String]) {
     let state = saved.hook_state(Status::Stopped, 0);
     let directory = saved.bundle.is_dir().then(|| saved.bundle.clone());
     let place = Place { directory, inherit_environment: true, told, confine: &|| Ok(()) };

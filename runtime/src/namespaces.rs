@@ -46,6 +46,12 @@ impl Namespaces {
                         "joining a mount namespace is not supported; leave out the path",
                     ));
                 }
+                Some(path) if !path.is_absolute() => {
+                    return Err(Error::config(
+                        member(),
+                        format!("path {} is not absolute", path.display()),
+                    ));
+                }
                 Some(path) => {
                     let namespace = Namespace::open(path, kind).step(|| {
                         format!("join {} namespace {}", kind.proc_name(), path.display())

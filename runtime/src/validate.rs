@@ -23,6 +23,9 @@ const PROPAGATIONS: [&str; 8] =
 pub(crate) fn check(spec: &Spec) -> Result<()> {
     version(spec.version())?;
     other_platforms(spec)?;
+    if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
+        return Err(Error::config("annotations", "has an empty key; name it"));
+    }
     let linux = spec.linux().as_ref().ok_or_else(|| {
         Error::config("linux", "is missing; a container needs at least linux.namespaces")
     })?;
@@ -136,11 +139,9 @@ fn names(spec: &Spec, linux: &Linux) -> Result<()> {
 fn mounts(spec: &Spec) -> Result<()> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let member = || format!("mounts[{index}]");
-        if !mount.destination().is_absolute() {
-            return Err(Error::config(
-                format!("{}.destination", member()),
-                format!("{:?} is not an absolute path", mount.destination()),
-            ));
+        // A relative one is taken from the root (config.md, "Mounts").
+        if mount.destination().as_os_str().is_empty() {
+            return Err(Error::config(format!("{}.destination", member()), "is empty"));
         }
         let maps = [mount.uid_mappings(), mount.gid_mappings()]
             .map(|maps| maps.as_ref().is_some_and(|maps| !maps.is_empty()));

@@ -1,8 +1,8 @@
 //! A new mount of a filesystem: fsopen(2), fsconfig(2), fsmount(2).
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags};
 
 use super::attributes::{Attributes, atime_bits, set_attributes};
 use crate::{Errno, Error, Result, fault};
@@ -28,27 +28,12 @@ pub fn new_filesystem(
                 _ => error,
             }
         })?;
-    let refused = |call: String, errno| {
-        let log = read_log(&context);
-        Error::new(if log.is_empty() { call } else { format!("{call}: {log}") }, errno)
-    };
-    let source = source.map(|source| ("source", Some(source)));
-    for &(key, value) in source.iter().chain(options) {
-        match value {
-            Some(value) => rustix::mount::fsconfig_set_string(&context, key, value),
-            None => rustix::mount::fsconfig_set_flag(&context, key),
-        }
-        .map_err(|errno| {
-            let value = value.map_or_else(String::new, |value| format!("={value}"));
-            let error = refused(format!("set {key}{value} of {fstype}"), errno);
-            match errno {
-                // SYSCALL_DEFINE5(fsconfig): strndup_user(value, 256).
-                Errno::INVAL if value.len() > 256 => {
-                    error.with_hint("the kernel takes at most 255 bytes for one option")
-                }
-                _ => error,
-            }
-        })?;
+    let refused = |call: String, errno| refused(&context, call, errno);
+    if let Some(source) = source {
+        set(&context, fstype, "source", Some(source))?;
+    }
+    for &(key, value) in options {
+        set(&context, fstype, key, value)?;
     }
     fault::check("fsconfig")
         .and_then(|()| rustix::mount::fsconfig_create(&context))
@@ -71,6 +56,50 @@ pub fn new_filesystem(
     };
     set_attributes(&mount, &rest, false)?;
     Ok(mount)
+}
+
+/// Gives `options` to the filesystem that is mounted at `mount`, which is the top of a mount.
+pub fn reconfigure(mount: impl AsFd, options: &[(&str, Option<&str>)]) -> Result<()> {
+    let act = "change the filesystem of a mount";
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = fault::check("fspick")
+        .and_then(|()| rustix::mount::fspick(mount, "", flags))
+        .map_err(|errno| {
+            let error = Error::new(act, errno);
+            match errno {
+                Errno::INVAL => error.with_hint("nothing is mounted there"),
+                _ => error,
+            }
+        })?;
+    for &(key, value) in options {
+        set(&context, "the filesystem", key, value)?;
+    }
+    rustix::mount::fsconfig_reconfigure(&context)
+        .map_err(|errno| refused(&context, act.to_owned(), errno))
+}
+
+/// One parameter of the filesystem that is made or changed in `context`.
+fn set(context: &OwnedFd, fstype: &str, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => rustix::mount::fsconfig_set_string(context, key, value),
+        None => rustix::mount::fsconfig_set_flag(context, key),
+    }
+    .map_err(|errno| {
+        let value = value.map_or_else(String::new, |value| format!("={value}"));
+        let error = refused(context, format!("set {key}{value} of {fstype}"), errno);
+        match errno {
+            // SYSCALL_DEFINE5(fsconfig): strndup_user(value, 256).
+            Errno::INVAL if value.len() > 256 => {
+                error.with_hint("the kernel takes at most 255 bytes for one option")
+            }
+            _ => error,
+        }
+    })
+}
+
+fn refused(context: &OwnedFd, call: String, errno: Errno) -> Error {
+    let log = read_log(context);
+    Error::new(if log.is_empty() { call } else { format!("{call}: {log}") }, errno)
 }
 
 /// What the kernel had to say: one message a read, `e `, `w ` or `i ` in front.

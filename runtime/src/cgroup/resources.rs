@@ -49,6 +49,12 @@ pub(crate) fn resources(given: &LinuxResources) -> Result<Resources> {
         all.network = network(given);
     }
     for (device, limits) in given.rdma().iter().flatten() {
+        if limits.hca_handles().is_none() && limits.hca_objects().is_none() {
+            return Err(refuse(
+                format!("linux.resources.rdma[{device:?}]"),
+                "has neither hcaHandles nor hcaObjects; give one",
+            ));
+        }
         all.rdma.push(Rdma {
             device: device.clone(),
             handles: limits.hca_handles(),
@@ -131,7 +137,13 @@ fn block(given: &LinuxBlockIo) -> Result<Block> {
         leaf_weight: weight(given.leaf_weight()),
         ..Block::default()
     };
-    for entry in given.weight_device().iter().flatten() {
+    for (index, entry) in given.weight_device().iter().flatten().enumerate() {
+        if entry.weight().is_none() && entry.leaf_weight().is_none() {
+            return Err(refuse(
+                format!("linux.resources.blockIO.weightDevice[{index}]"),
+                "has neither weight nor leafWeight; give one",
+            ));
+        }
         block.devices.push(DeviceWeight {
             device: device("blockIO.weightDevice", entry.major(), entry.minor())?,
             weight: weight(entry.weight()),

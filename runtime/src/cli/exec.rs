@@ -8,7 +8,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
 use ui::{Exit, Report};
 
 use super::Session;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, parse_process};
 use crate::relay::Relay;
 use crate::{Console, ExecRequest};
 
@@ -72,7 +72,7 @@ pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
         Some(path) => {
             ensure!(command.is_empty(), "--process names the command already: {:?}", command[0]);
             let text = linux::file::read(path)?;
-            serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?
+            parse_process(&text).with_context(|| format!("parse {}", path.display()))?
         }
         None => {
             ensure!(!command.is_empty(), "name a command, or a --process file");

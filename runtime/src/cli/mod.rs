@@ -89,8 +89,8 @@ struct Global {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true")]
     rootless: Option<String>,
-    /// Not used: checkpoint and restore are not supported
-    #[arg(long, value_name = "PATH", hide = true)]
+    /// Where criu is; checkpoint and restore, which would call it, are not supported
+    #[arg(long, value_name = "PATH")]
     criu: Option<PathBuf>,
     /// Print the version
     #[arg(long, short, action = ArgAction::Version)]

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use linux::Errno;
 use linux::error::Context as _;
-use linux::mount::{self, Attributes};
+use linux::mount::{self, Attributes, Propagation};
 use linux::root::Root;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-use super::options::Recursion;
+use super::options::{Named, Recursion};
 use super::{Entry, Rootfs, Source};
 use crate::Result;
 use crate::error::During as _;
@@ -93,23 +93,51 @@ impl Entry {
     /// Attaches it, and answers the mount where the child made one.
     fn attach(&self, root: &Root) -> Result<Option<OwnedFd>> {
         let directory = !matches!(&self.source, Source::Tree { directory: false, .. });
-        let target = self.target(root, directory)?;
+        let target = match &self.source {
+            Source::Remount { .. } => root.resolve(&self.destination)?,
+            _ => self.target(root, directory)?,
+        };
         match &self.source {
+            Source::Remount { all, propagation, parameters } => {
+                self.remount(&target, *all, *propagation, parameters)?;
+                Ok(None)
+            }
             Source::Tree { mount, .. } => {
                 mount::attach(mount, &target)?;
                 Ok(None)
             }
             Source::Cgroup(cgroup) => cgroup.attach(&target, self.flags).map(|()| None),
-            Source::Fresh { fstype, source, parameters, copy_up } => {
+            Source::Fresh { fstype, source, parameters, copy_up, propagation } => {
                 let made = new_filesystem(fstype, source.as_deref(), parameters)?;
                 if *copy_up {
                     super::copyup::copy_up(target.as_fd(), made.as_fd())?;
                 }
-                mount::set_attributes(&made, &self.flags.attributes(), false)?;
+                let attributes =
+                    Attributes { propagation: *propagation, ..self.flags.attributes() };
+                mount::set_attributes(&made, &attributes, false)?;
                 mount::attach(&made, &target)?;
                 Ok(Some(made))
             }
         }
+    }
+
+    /// Both calls refuse what is no mount.
+    fn remount(
+        &self,
+        mount: &OwnedFd,
+        all: Named,
+        propagation: Option<(Propagation, Recursion)>,
+        parameters: &[(String, Option<String>)],
+    ) -> Result<()> {
+        if !parameters.is_empty() {
+            mount::reconfigure(mount, &borrowed(parameters))?;
+        }
+        let of = |wanted| propagation.filter(|(_, it)| *it == wanted).map(|(kind, _)| kind);
+        let tree = Attributes { propagation: of(Recursion::Recursive), ..all.attributes() };
+        let own = Attributes { propagation: of(Recursion::Single), ..self.flags.attributes() };
+        mount::set_attributes(mount, &tree, true)?;
+        mount::set_attributes(mount, &own, false)?;
+        Ok(())
     }
 
     fn target(&self, root: &Root, directory: bool) -> Result<OwnedFd> {
@@ -138,9 +166,11 @@ pub(super) fn new_filesystem(
     source: Option<&str>,
     parameters: &[(String, Option<String>)],
 ) -> linux::Result<OwnedFd> {
-    let parameters: Vec<(&str, Option<&str>)> =
-        parameters.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
-    mount::new_filesystem(fstype, source, &parameters, &Attributes::default())
+    mount::new_filesystem(fstype, source, &borrowed(parameters), &Attributes::default())
+}
+
+fn borrowed(parameters: &[(String, Option<String>)]) -> Vec<(&str, Option<&str>)> {
+    parameters.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect()
 }
 
 fn shift(mount: &OwnedFd, namespace: BorrowedFd<'_>, recursive: bool) -> Result<()> {

@@ -45,13 +45,15 @@ pub(crate) struct Node {
     number: (u32, u32),
     mode: u32,
     owner: (u32, u32),
+    /// Of `linux.devices`: what is at its path already must be the same.
+    listed: bool,
 }
 
 /// Nodes in a filesystem of their own, named by their index.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) mount: OwnedFd,
-    pub(crate) paths: Vec<PathBuf>,
+    nodes: Vec<Node>,
 }
 
 /// Default nodes and those of `linux.devices`, which win.
@@ -65,6 +67,7 @@ pub(crate) fn nodes(devices: &[LinuxDevice], maps: Option<&IdMaps>) -> Result<Ve
             number: (major, minor),
             mode: 0o666,
             owner: root,
+            listed: false,
         });
     }
     for (index, device) in devices.iter().enumerate() {
@@ -99,6 +102,7 @@ fn node(device: &LinuxDevice, member: &str, maps: Option<&IdMaps>) -> Result<Nod
         number: (part("major", device.major())?, part("minor", device.minor())?),
         mode: device.file_mode().unwrap_or(0o666) & 0o7777,
         owner: owner(member, device.uid().unwrap_or(0), device.gid().unwrap_or(0), maps)?,
+        listed: true,
     })
 }
 
@@ -155,7 +159,7 @@ pub(crate) fn fill_store(mount: OwnedFd, nodes: Vec<Node>) -> Result<Store> {
     for (index, node) in nodes.iter().enumerate() {
         make(mount.as_fd(), Path::new(&index.to_string()), node)?;
     }
-    Ok(Store { mount, paths: nodes.into_iter().map(|node| node.path).collect() })
+    Ok(Store { mount, nodes })
 }
 
 fn make(directory: BorrowedFd<'_>, name: &Path, node: &Node) -> Result<()> {
@@ -180,6 +184,32 @@ fn give(directory: BorrowedFd<'_>, name: &Path, owner: (u32, u32)) -> rustix::io
     chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
 }
 
+impl Node {
+    /// "If a file already exists at path that does not match the requested device, the runtime
+    /// MUST generate an error" (config-linux.md, "Devices").
+    fn check_place(&self, root: &Root) -> Result<()> {
+        if !self.listed {
+            return Ok(());
+        }
+        let there = match root.stat(&self.path) {
+            Err(error) if error.is(Errno::NOENT) => return Ok(()),
+            there => there?,
+        };
+        let same_type = FileType::from_raw_mode(there.st_mode) == self.file_type;
+        let (major, minor) = self.number;
+        let same_number =
+            self.file_type == FileType::Fifo || there.st_rdev == makedev(major, minor);
+        if same_type && same_number {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Error::config(
+            "linux.devices",
+            format!("another file is at {path} of the rootfs; remove it, or name another path"),
+        ))
+    }
+}
+
 impl Store {
     /// Binds each node to its place in the tree `root`, whose top is `top`.
     ///
@@ -193,8 +223,9 @@ impl Store {
         rustix::process::fchdir(&self.mount).during(|| "enter the device store")?;
         mount::detach(".")?;
         rustix::process::chdir("/").during(|| "enter /")?;
-        for (path, clone) in self.paths.iter().zip(clones) {
-            let target = root.create_file(path, 0o644)?;
+        for (node, clone) in self.nodes.iter().zip(clones) {
+            node.check_place(root)?;
+            let target = root.create_file(&node.path, 0o644)?;
             mount::attach(&clone, &target)?;
         }
         Ok(())
@@ -202,7 +233,7 @@ impl Store {
 
     fn clone_all(&self) -> Result<Vec<OwnedFd>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        (0..self.paths.len())
+        (0..self.nodes.len())
             .map(|index| {
                 let node = openat(&self.mount, index.to_string(), flags, Mode::empty())
                     .during(|| "open a device node".to_owned())?;

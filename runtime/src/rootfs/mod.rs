@@ -81,6 +81,13 @@ enum Source {
         parameters: Vec<(String, Option<String>)>,
         /// It begins with what it covers.
         copy_up: bool,
+        propagation: Option<Propagation>,
+    },
+    /// Nothing new: what is mounted there is changed.
+    Remount {
+        all: Named,
+        propagation: Option<(Propagation, Recursion)>,
+        parameters: Vec<(String, Option<String>)>,
     },
     Cgroup(CgroupMount),
 }

@@ -9,17 +9,24 @@ use crate::{Error, Result};
 
 /// The words of an entry that are not a file system's own, as engines ask for them.
 pub(crate) const MOUNT_OPTIONS: &[&str] = &[
+    "async",
     "atime",
     "bind",
     "defaults",
     "dev",
     "diratime",
+    "dirsync",
     "exec",
     "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
     "norelatime",
     "nostrictatime",
     "nosuid",
@@ -30,6 +37,7 @@ pub(crate) const MOUNT_OPTIONS: &[&str] = &[
     "rdev",
     "rdiratime",
     "relatime",
+    "remount",
     "rexec",
     "ridmap",
     "rnoatime",
@@ -53,10 +61,12 @@ pub(crate) const MOUNT_OPTIONS: &[&str] = &[
     "runbindable",
     "rw",
     "shared",
+    "silent",
     "slave",
     "strictatime",
     "suid",
     "symfollow",
+    "sync",
     "tmpcopyup",
     "unbindable",
 ];
@@ -74,6 +84,8 @@ pub(crate) struct Options {
     pub(crate) idmap: Option<Recursion>,
     /// A tmpfs begins with what it covers.
     pub(crate) copy_up: bool,
+    /// What is mounted there already is changed.
+    pub(crate) remount: bool,
     /// Parameters of the filesystem: a flag has no value.
     pub(crate) parameters: Vec<(String, Option<String>)>,
 }
@@ -116,9 +128,10 @@ impl Options {
         }
         match word {
             "defaults" | "norelatime" | "rnorelatime" => {}
-            "remount" => {
-                return Err("is not supported; give the attributes in the mount's own entry");
-            }
+            // fsopen(2) has no word for these. A new filesystem does not log its mount, and the
+            // kernel counts versions of inodes where a filesystem can (ext4 from Linux 6.1 on).
+            "iversion" | "noiversion" | "loud" | "silent" => {}
+            "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
             "mand" | "nomand" => return Err("is gone from Linux 5.15; leave it out"),
             _ => {

@@ -58,11 +58,11 @@ fn assemble(needs: &Needs<'_>) -> Result<Rootfs> {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let dev = mounts.iter().find(|mount| mount.destination() == Path::new("/dev"));
     let dev_is_ours = dev.is_some_and(|mount| mount.typ().as_deref() == Some("tmpfs"));
-    let mut stored: Vec<Node> = Vec::new();
-    if dev_is_ours {
-        stored = dev_nodes.extract_if(.., |node| !node.path.starts_with("/dev")).collect();
-    } else if dev.is_none() {
-        stored = std::mem::take(&mut dev_nodes);
+    let mut stored: Vec<Node> =
+        dev_nodes.extract_if(.., |node| !node.path.starts_with("/dev")).collect();
+    // What somebody else mounts at /dev has the nodes that its owner gave it.
+    if dev.is_none() {
+        stored.append(&mut dev_nodes);
     }
 
     let mut entries = Vec::with_capacity(mounts.len());
@@ -211,6 +211,9 @@ fn store_filesystem() -> Result<OwnedFd> {
 
 fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> Result<Source> {
     let member = || format!("mounts[{index}] ({})", mount.destination().display());
+    if options.remount {
+        return remount(&member(), options);
+    }
     if let Some(recursion) = options.bind {
         return bind(mount, &member(), recursion, &options, needs);
     }
@@ -233,6 +236,9 @@ fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> R
     }
     match fstype {
         "" | "none" => Err(Error::config(member(), "has no type, and no bind among its options")),
+        "cgroup" | "cgroup2" if is_shared(&options) => {
+            Err(Error::config(member(), "mounts of cgroups are private; leave the propagation out"))
+        }
         "cgroup" | "cgroup2" => CgroupMount::plan(needs, options.own.is_read_only())
             .map(Source::Cgroup)
             .step(|| format!("prepare {}", mount.destination().display())),
@@ -241,10 +247,38 @@ fn source(mount: &Mount, index: usize, options: Options, needs: &Needs<'_>) -> R
             if TAKES_A_LABEL.contains(&fstype) {
                 label(&mut parameters, needs.linux)?;
             }
-            let copy_up = options.copy_up;
-            Ok(Source::Fresh { fstype: fstype.to_owned(), source, parameters, copy_up })
+            Ok(Source::Fresh {
+                fstype: fstype.to_owned(),
+                source,
+                parameters,
+                copy_up: options.copy_up,
+                propagation: options.propagation.map(|(propagation, _)| propagation),
+            })
         }
         _ => tree(make().step(|| act(fstype))?, &options),
+    }
+}
+
+fn is_shared(options: &Options) -> bool {
+    !matches!(options.propagation, None | Some((Propagation::Private, _)))
+}
+
+/// With `bind` the mount alone is changed, as mount(8) has it; what belongs to a filesystem is
+/// nothing for that.
+fn remount(member: &str, options: Options) -> Result<Source> {
+    if options.idmap.is_some() || options.copy_up {
+        return Err(Error::config(member, "remount can neither idmap nor copy; leave that out"));
+    }
+    match options.parameters.first() {
+        Some((parameter, _)) if options.bind.is_some() => Err(Error::config(
+            member,
+            format!("option {parameter:?} means nothing to a bind mount; leave it out"),
+        )),
+        _ => Ok(Source::Remount {
+            all: options.all,
+            propagation: options.propagation,
+            parameters: options.parameters,
+        }),
     }
 }
 
