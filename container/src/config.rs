@@ -82,6 +82,9 @@ pub struct Config {
     /// Whether lxcfs shows it a machine of its own.
     #[serde(default)]
     pub lxcfs: Lxcfs,
+    /// How its health is checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthCheck>,
     /// Words for people.
     pub labels: BTreeMap<String, String>,
     /// Words for programs.
@@ -101,6 +104,23 @@ pub struct OciRuntime {
     /// What it is given before each verb.
     #[serde(default)]
     pub args: Vec<String>,
+}
+
+/// The `--health-*` options.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// For `/bin/sh -c` inside.
+    pub command: String,
+    /// Milliseconds from the end of one check to the next.
+    pub interval_ms: u64,
+    /// Milliseconds that a check may take.
+    pub timeout_ms: u64,
+    /// Milliseconds before the first check.
+    pub start_period_ms: u64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// Unhealthy, it is killed.
+    pub exit_on_unhealthy: bool,
 }
 
 /// `--lxcfs`, and where its daemon is to be found.

@@ -52,6 +52,14 @@ pub enum Error {
         /// What the parser said.
         reason: String,
     },
+    /// `daemon.json` asks for something that there is not.
+    #[error("{}: {reason}", path.display())]
+    Setting {
+        /// The file.
+        path: PathBuf,
+        /// The key, and what to do.
+        reason: String,
+    },
     /// The kernel refused; `act` names the object.
     #[error("{act}")]
     Io {

@@ -6,6 +6,7 @@
 //! routes.
 
 pub mod config;
+pub mod daemon_json;
 mod error;
 mod file;
 mod id;
@@ -17,6 +18,7 @@ pub mod state;
 mod store;
 
 pub use config::Config;
+pub use daemon_json::DaemonJson;
 pub use error::{Error, Result};
 pub use id::{ContainerId, ContainerName, InvalidId, InvalidName};
 pub use layout::Layout;

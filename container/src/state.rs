@@ -51,6 +51,65 @@ pub struct State {
     /// The guest sent `READY=1` since it started.
     #[serde(default)]
     pub ready: bool,
+    /// What its health checks found, when it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// What health checks found since the container started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What they amount to.
+    pub status: HealthStatus,
+    /// Failures in a row.
+    pub failing_streak: u32,
+    /// The last few results, the newest last.
+    pub log: Vec<HealthResult>,
+}
+
+/// What health checks amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// No success yet, and not enough failures.
+    Starting,
+    /// The last one succeeded, or too few failed since.
+    Healthy,
+    /// Too many failed in a row.
+    Unhealthy,
+}
+
+/// What came of one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthResult {
+    /// When it began, RFC 3339.
+    pub start: String,
+    /// When it ended.
+    pub end: String,
+    /// 0 is healthy; -1: it did not end by itself.
+    pub exit_code: i32,
+    /// The beginning of what it said.
+    pub output: String,
+}
+
+impl Health {
+    /// Before the first check.
+    #[must_use]
+    pub fn starting() -> Self {
+        Self { status: HealthStatus::Starting, failing_streak: 0, log: vec![] }
+    }
+}
+
+impl HealthStatus {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// How init ended.
@@ -130,6 +189,7 @@ impl State {
             oom_killed: false,
             stopped_by_user: false,
             ready: false,
+            health: None,
         }
     }
 }

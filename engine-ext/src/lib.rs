@@ -7,6 +7,7 @@
 pub mod attach;
 pub mod cli;
 pub mod copy;
+mod events;
 pub mod host;
 pub mod lifecycle;
 pub mod prepare;

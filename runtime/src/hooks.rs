@@ -140,9 +140,10 @@ fn run_one(hook: &Hook, document: &[u8], place: &Place<'_>) -> Result<()> {
     let program = program(hook, place)?;
     let stdin = document_file(document)?;
     let (output, write_end) = pipe_with(PipeFlags::CLOEXEC).during(|| "make a pipe")?;
+    let parent = rustix::process::getpid();
     match linux::fork(CloneFlags::empty(), None)? {
         Forked::Child => {
-            let error = become_hook(&program, &stdin, &write_end, place);
+            let error = become_hook(&program, &stdin, &write_end, place, parent);
             // The reader puts it into its own error.
             let _ = rustix::io::write(&write_end, error.flatten().as_bytes());
             linux::process::exit_now(127)
@@ -198,8 +199,20 @@ fn document_file(document: &[u8]) -> Result<OwnedFd> {
     Ok(file.into())
 }
 
-fn become_hook(program: &Program, stdin: &OwnedFd, output: &OwnedFd, place: &Place<'_>) -> Error {
+fn become_hook(
+    program: &Program,
+    stdin: &OwnedFd,
+    output: &OwnedFd,
+    place: &Place<'_>,
+    parent: rustix::process::Pid,
+) -> Error {
     let prepare = || -> Result<()> {
+        // Nobody would hear what came of it, and the container it works for is given up.
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .during(|| "end with the runtime")?;
+        if rustix::process::getppid() != Some(parent) {
+            linux::process::exit_now(127);
+        }
         rustix::process::setpgid(None, None).during(|| "make a process group")?;
         if let Some(directory) = &place.directory {
             rustix::process::chdir(directory)

@@ -14,6 +14,8 @@ mod engines;
 mod errors;
 mod exec;
 mod foreign;
+mod health;
+mod host_settings;
 mod hotplug_crash;
 mod hotplug_device;
 mod hotplug_engine;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
         errors::stories(),
         exec::stories(),
         foreign::stories(),
+        health::stories(),
+        host_settings::stories(),
         hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_engine::stories(),

@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use nix::errno::Errno;
+
 use crate::escape;
 use crate::exit::Exit;
 
@@ -38,12 +40,8 @@ pub fn text(name: &str, error: &anyhow::Error) -> String {
     let mut lines = vec![];
     let many = error.chain().position(|cause| cause.is::<Many>());
     let outer = many.unwrap_or(usize::MAX);
-    let head: Vec<String> = error
-        .chain()
-        .take(outer)
-        .map(ToString::to_string)
-        .filter(|part| !part.is_empty())
-        .collect();
+    let head: Vec<String> =
+        error.chain().take(outer).map(cause).filter(|part| !part.is_empty()).collect();
     match error.downcast_ref::<Many>() {
         Some(Many(errors)) if errors.len() == 1 => {
             let mut parts = head;
@@ -64,12 +62,23 @@ pub fn text(name: &str, error: &anyhow::Error) -> String {
 /// The chain on one line.
 #[must_use]
 pub fn chain(error: &anyhow::Error) -> String {
-    error
-        .chain()
-        .map(ToString::to_string)
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(": ")
+    error.chain().map(cause).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+/// One part of a chain. What the kernel refused is told with the name of its errno, which is what
+/// people search for, not with its number.
+fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    match (errno, text.split_once(" (os error ")) {
+        (Some(errno), Some((text, _))) => {
+            let mut letters = text.chars();
+            let first = letters.next().map(|first| first.to_ascii_lowercase());
+            let text: String = first.into_iter().chain(letters).collect();
+            format!("{text} ({:?})", Errno::from_raw(errno))
+        }
+        _ => text,
+    }
 }
 
 /// Independent failures of one command.

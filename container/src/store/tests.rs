@@ -83,6 +83,7 @@ fn config(reservation: &Reservation) -> Config {
         stop_signal: None,
         log: Log::default(),
         hook_spec: None,
+        health: None,
         lxcfs: crate::config::Lxcfs::default(),
         hooks: oci_spec::runtime::Hooks::default(),
         labels: BTreeMap::new(),

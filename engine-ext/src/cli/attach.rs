@@ -46,6 +46,7 @@ pub(crate) fn attach(session: &Session, args: &AttachArgs) -> Report {
         Attach { stdin: stdin_wanted, stdout: true, stderr: true, replay: true, lossless: false };
     let connection = client::open(&container.state_dir, &streams)?;
     let connection = connection.context("its shim has gone; stop it: isula stop")?;
+    session.engine.tell(&config, "attach", &[]);
     let options = AttachOptions {
         tty: config.process.tty,
         stdin: stdin_wanted,

@@ -37,11 +37,13 @@ pub(crate) fn cp(session: &Session, args: &CpArgs) -> Report {
             let container = store.find(name)?;
             copy_out(&container, Path::new(source), Path::new(&args.target), copy)
                 .with_context(|| format!("container {name}"))?;
+            session.engine.tell(&container.config()?, "archive-path", &[("path", source)]);
         }
         (None, Some((name, target))) => {
             let container = store.find(name)?;
             copy_in(&container, Path::new(&args.source), Path::new(target), copy)
                 .with_context(|| format!("container {name}"))?;
+            session.engine.tell(&container.config()?, "extract-to-dir", &[("path", target)]);
         }
         (Some(_), Some(_)) => bail!("copying between containers is not supported; copy twice"),
         (None, None) => bail!("must specify at least one container source; write CONTAINER:PATH"),

@@ -9,7 +9,7 @@ use super::args::ContainerArgs;
 use super::{Session, print};
 use crate::lifecycle;
 use crate::prepare::{hook_spec, runtimes};
-use crate::request::{Outside, Request, build};
+use crate::request::{Outside, Request, build, defaults};
 
 /// Make a container without starting it
 ///
@@ -31,6 +31,10 @@ pub(crate) fn create(session: &Session, args: &CreateArgs) -> Report {
 
 /// What the command line and the files that it names mean.
 pub(super) fn request(session: &Session, verb: &str, args: &ContainerArgs) -> Result<Request> {
+    let host = &session.host;
+    host.settings.check(&host.path)?;
+    let mut args = args.clone();
+    defaults::fill(&mut args, &host.settings)?;
     let read = |path: &Path| {
         std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
     };
@@ -38,9 +42,10 @@ pub(super) fn request(session: &Session, verb: &str, args: &ContainerArgs) -> Re
         variable: &|name| std::env::var(name).ok(),
         read: &read,
         read_hook_spec: &hook_spec::read,
-        find_runtime: &|name| runtimes::find(&session.daemon_json, name),
+        host_hook_spec: Some(&*host.settings.hook_spec).filter(|path| !path.as_os_str().is_empty()),
+        find_runtime: &|name| runtimes::find(&host.path, &host.settings, name),
     };
-    build(verb, args, &outside)
+    build(verb, &args, &outside)
 }
 
 pub(super) fn make(session: &Session, request: Request) -> Result<Container> {

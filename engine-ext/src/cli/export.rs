@@ -37,6 +37,7 @@ pub(crate) fn export(session: &Session, args: &ExportArgs) -> Report {
             lifecycle::export(&container, out).with_context(name)?;
         }
     }
+    session.engine.tell(&container.config()?, "export", &[]);
     Ok(Exit::DONE)
 }
 

@@ -5,6 +5,7 @@ mod attach;
 mod completion;
 mod cp;
 mod create;
+mod events;
 mod exec;
 mod export;
 mod info;
@@ -30,20 +31,20 @@ mod wait;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
 use clap::{
     ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
 };
-use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
-use container::{Container, Store};
+use container::daemon_json::DAEMON_JSON;
+use container::{Container, DaemonJson, Store};
 use ui::report::{Many, WithExit};
 use ui::{Exit, Report};
 
 use crate::lifecycle::Engine;
-use crate::prepare::runtimes::DAEMON_JSON;
 use crate::shim::client::{LaunchError, program};
 
 /// Run system containers and ordinary ones, without a daemon
@@ -67,27 +68,31 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// Keep containers in this directory
-    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
+    ///
+    /// Default: graph in daemon.json, else /var/lib/isulad.
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Keep track of running containers in this directory
-    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_STATE)]
-    state: PathBuf,
+    ///
+    /// Default: state in daemon.json, else /run/isulad.
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Supervise containers with this program
     ///
     /// Default: $ISULA_SHIM, else isula-shim beside this program.
     #[arg(long, global = true, value_name = "PROGRAM")]
     shim: Option<PathBuf>,
-    /// Read settings of the predecessor's daemon from this file
-    ///
-    /// Its table of runtimes is used.
+    /// Read the host's settings from this file
     #[arg(long, global = true, value_name = "FILE", default_value = DAEMON_JSON)]
     daemon_json: PathBuf,
     /// Log to this file instead of stderr
     #[arg(long, global = true, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Log this much: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "warn")]
-    log_level: String,
+    ///
+    /// Default: log-level in daemon.json, else warn.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
     /// Log as text or json
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
     log_format: String,
@@ -110,6 +115,7 @@ enum Verb {
     Completion(Adapted<completion::CompletionArgs>),
     Cp(Adapted<cp::CpArgs>),
     Create(Adapted<Box<create::CreateArgs>>),
+    Events(Adapted<events::EventsArgs>),
     Exec(Adapted<exec::ExecArgs>),
     Export(Adapted<export::ExportArgs>),
     Info(Adapted<info::InfoArgs>),
@@ -139,7 +145,14 @@ enum Verb {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) engine: Engine,
-    pub(crate) daemon_json: PathBuf,
+    pub(crate) host: HostSettings,
+}
+
+/// What `daemon.json` says, and where it is.
+#[derive(Debug)]
+pub(crate) struct HostSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) settings: DaemonJson,
 }
 
 /// The program.
@@ -232,30 +245,41 @@ fn dispatch(cli: Cli) -> Report {
 }
 
 fn execute(global: Global, verb: Verb) -> Report {
-    let level = if global.debug { "debug" } else { &global.log_level };
+    let settings = DaemonJson::read(&global.daemon_json)?;
+    let level = match (&global.log_level, settings.log_level.as_str()) {
+        _ if global.debug => "debug",
+        (Some(level), _) => level,
+        (None, "") => "warn",
+        (None, word) => log_level(word)
+            .with_context(|| format!("{}: log-level {word:?}", global.daemon_json.display()))?,
+    };
     ui::log::init(&ui::log::Options {
         file: global.log.clone(),
         level: level.parse().map_err(|error: String| anyhow!("--log-level: {error}"))?,
         format: global.log_format.parse().map_err(|e: String| anyhow!("--log-format: {e}"))?,
     })?;
-    let absolute = |path: PathBuf| {
-        std::path::absolute(&path).with_context(|| format!("make {} absolute", path.display()))
+    let absolute = |path: &Path| {
+        std::path::absolute(path).with_context(|| format!("make {} absolute", path.display()))
     };
+    let layout = settings.layout(global.root, global.state);
     let session = Session {
         engine: Engine {
-            store: Store::new(absolute(global.root)?, absolute(global.state)?),
+            store: Store::new(absolute(layout.root())?, absolute(layout.state())?),
             shim: match global.shim.or_else(|| std::env::var_os("ISULA_SHIM").map(Into::into)) {
                 Some(program) => program,
                 None => program()?,
             },
+            start_timeout: start_timeout(&settings)
+                .with_context(|| format!("{}: start-timeout", global.daemon_json.display()))?,
         },
-        daemon_json: global.daemon_json,
+        host: HostSettings { path: global.daemon_json, settings },
     };
     match verb {
         Verb::Attach(Adapted(args)) => attach::attach(&session, &args),
         Verb::Completion(Adapted(args)) => completion::completion(&args),
         Verb::Cp(Adapted(args)) => cp::cp(&session, &args),
         Verb::Create(Adapted(args)) => create::create(&session, &args),
+        Verb::Events(Adapted(args)) => events::events(&session, &args),
         Verb::Exec(Adapted(args)) => exec::exec(&session, &args),
         Verb::Export(Adapted(args)) => export::export(&session, &args),
         Verb::Info(Adapted(args)) => info::info(&session, &args),
@@ -281,6 +305,24 @@ fn execute(global: Global, verb: Verb) -> Report {
     }
 }
 
+fn start_timeout(settings: &DaemonJson) -> Result<Option<Duration>> {
+    let text = Some(settings.start_timeout.as_str()).filter(|text| !text.is_empty());
+    let limit = text.map(crate::request::health::duration).transpose()?;
+    Ok(limit.filter(|limit| !limit.is_zero()))
+}
+
+/// Our word for one of the predecessor's.
+fn log_level(word: &str) -> Result<&'static str> {
+    Ok(match word.to_ascii_uppercase().as_str() {
+        "FATAL" | "ALERT" | "CRIT" | "ERROR" => "error",
+        "WARN" => "warn",
+        "NOTICE" | "INFO" => "info",
+        "DEBUG" => "debug",
+        "TRACE" => "trace",
+        _ => bail!("use FATAL, ALERT, CRIT, ERROR, WARN, NOTICE, INFO, DEBUG or TRACE"),
+    })
+}
+
 impl Verb {
     fn name(&self) -> &'static str {
         match self {
@@ -288,6 +330,7 @@ impl Verb {
             Self::Completion(_) => "completion",
             Self::Cp(_) => "cp",
             Self::Create(_) => "create",
+            Self::Events(_) => "events",
             Self::Exec(_) => "exec",
             Self::Export(_) => "export",
             Self::Info(_) => "info",

@@ -21,9 +21,9 @@ pub(crate) struct UnpauseArgs {
 }
 
 pub(crate) fn pause(session: &Session, args: &PauseArgs) -> Report {
-    session.each(&args.containers, lifecycle::pause)
+    session.each(&args.containers, |it| lifecycle::pause(&session.engine, it))
 }
 
 pub(crate) fn unpause(session: &Session, args: &UnpauseArgs) -> Report {
-    session.each(&args.containers, lifecycle::unpause)
+    session.each(&args.containers, |it| lifecycle::unpause(&session.engine, it))
 }

@@ -1,6 +1,6 @@
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use container::{Config, State};
+use container::{Config, State, Status};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -106,6 +106,11 @@ fn render(args: &PsArgs, rows: &[Row], values: &[Value]) -> Result<String> {
 impl Row {
     fn value(&self, whole: bool, now: OffsetDateTime) -> Value {
         let Self { config, state } = self;
+        let health = state.health.as_ref().filter(|_| state.status == Status::Running);
+        let status = health.map_or_else(
+            || state.status.word().to_owned(),
+            |health| format!("{} ({})", state.status.word(), health.status.word()),
+        );
         let mut command = config.process.args.join(" ");
         if !whole && command.chars().count() > COMMAND_WIDTH {
             command = command.chars().take(COMMAND_WIDTH - 3).collect::<String>() + "...";
@@ -113,7 +118,7 @@ impl Row {
         json!({
             "ID": if whole { config.id.as_str() } else { config.id.short() },
             "Image": config.image,
-            "Status": state.status.word(),
+            "Status": status,
             "State": state.status.word(),
             "Pid": state.pid.unwrap_or(0),
             "Command": format!("\"{command}\""),

@@ -20,10 +20,10 @@ pub(crate) fn rename(session: &Session, args: &RenameArgs) -> Report {
     let new: ContainerName = args.new.parse()?;
     let store = &session.engine.store;
     let container = store.find(&args.old)?;
-    ensure!(
-        container.config()?.name != new,
-        "Renaming a container with the same name as its current name"
-    );
+    let config = container.config()?;
+    ensure!(config.name != new, "Renaming a container with the same name as its current name");
     store.rename(&container, &new)?;
+    let renamed = container.config()?;
+    session.engine.tell(&renamed, "rename", &[("oldName", config.name.as_str())]);
     Ok(Exit::DONE)
 }

@@ -55,8 +55,6 @@ pub(crate) struct Anything {
 #[command(defer = true)]
 pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
-    Events(Anything),
-    #[command(hide = true)]
     Images(Anything),
     #[command(hide = true)]
     Import(Anything),
@@ -96,7 +94,6 @@ impl UnsupportedVerb {
 
     fn what(&self) -> (&'static str, &'static str) {
         match self {
-            Self::Events(_) => ("events", "ask isula ps"),
             Self::Images(_) => ("images", NO_IMAGES),
             Self::Import(_) => ("import", NO_IMAGES),
             Self::Load(_) => ("load", NO_IMAGES),

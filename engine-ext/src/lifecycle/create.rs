@@ -34,6 +34,7 @@ pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
     prepare::write_spec(&container, &config, &host)?;
     let container = reservation.commit(&config)?;
     undo.disarm();
+    engine.tell(&config, "create", &[]);
     Ok(container)
 }
 

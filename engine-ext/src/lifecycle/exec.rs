@@ -47,6 +47,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Optio
     }
     let config = container.config()?;
     let process = process(&config, exec)?;
+    let command = exec.args.join(" ");
+    engine.tell(&config, "exec_start", &[("execCommand", &command)]);
     if exec.detach {
         return detached(engine, container, &config, &process).map(|()| None);
     }
@@ -55,10 +57,13 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Optio
     } else {
         with_pipes(engine, container, &config, &process, exec.interactive)
     };
-    status.map(Some)
+    let status = status?;
+    let code = status.code().to_string();
+    engine.tell(&config, "exec_die", &[("execCommand", &command), ("exitCode", &code)]);
+    Ok(Some(status))
 }
 
-fn process(config: &Config, exec: &Exec) -> Result<Process> {
+pub(crate) fn process(config: &Config, exec: &Exec) -> Result<Process> {
     let root = Root::open(&config.rootfs)?;
     let user = exec.user.as_deref().unwrap_or(&config.process.user);
     let identity = users::resolve(&root, user, &config.process.group_add)?;

@@ -9,6 +9,13 @@ use crate::shim::client;
 
 /// Sends `signal`; a restart that is due is cancelled.
 pub fn kill(engine: &Engine, container: &Container, signal: Signal) -> Result<()> {
+    let config = container.config()?;
+    send(engine, container, signal)?;
+    engine.tell(&config, "kill", &[("signal", &signal.to_string())]);
+    Ok(())
+}
+
+fn send(engine: &Engine, container: &Container, signal: Signal) -> Result<()> {
     if !container.state()?.status.is_live() {
         bail!("Cannot kill container: Container {} is not running", container.id);
     }

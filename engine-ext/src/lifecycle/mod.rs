@@ -14,6 +14,7 @@ mod update;
 mod wait;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use container::{Config, Store};
 use linux::process::Pid;
@@ -31,15 +32,24 @@ pub use stop::{Stop, stop};
 pub use update::update;
 pub use wait::wait;
 
+use crate::events::Events;
+
 /// What every use case works with.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub store: Store,
     /// The `isula-shim` program.
     pub shim: PathBuf,
+    /// How long a start may take.
+    pub start_timeout: Option<Duration>,
 }
 
 impl Engine {
+    /// Notes for `isula events` that something was done to a container.
+    pub(crate) fn tell(&self, config: &Config, action: &str, further: &[(&str, &str)]) {
+        Events::of(self.store.layout()).add(config, action, further);
+    }
+
     /// The runtime of a container, as its shim uses it.
     pub fn runtime(&self, config: &Config) -> Runtime {
         runtime_of(&self.store, config)

@@ -5,6 +5,7 @@ use container::{Container, Status, Store};
 use linux::process::Signal;
 
 use super::{Engine, Stop, stop, takeover};
+use crate::events::Events;
 use crate::prepare::host_channel;
 
 /// Removes it; with `force` it is killed first.
@@ -46,5 +47,7 @@ pub fn take_away(store: &Store, container: &Container) -> Result<()> {
     if let Some(channel) = &config.host_channel {
         host_channel::remove(channel, &config)?;
     }
-    store.remove(container).context("remove the container's files")
+    store.remove(container).context("remove the container's files")?;
+    Events::of(store.layout()).add(&config, "remove", &[]);
+    Ok(())
 }

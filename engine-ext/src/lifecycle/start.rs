@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, bail};
 use container::{Container, Status};
+use linux::process::Signal;
 
-use super::{Engine, shown};
+use super::{Engine, shown, takeover};
 use crate::attach::client::{self, AttachOptions, ExitReason};
 use crate::attach::detach::DetachKeys;
-use crate::shim::client::{Launch, Readiness, launch};
+use crate::shim::client::{Launch, Readiness, TookTooLong, launch};
 use crate::shim::protocol::Attach;
 
 /// How it is started.
@@ -55,13 +56,18 @@ pub fn start(engine: &Engine, container: &Container, start: Start) -> Result<Out
         start.foreground.map(|foreground| client::pair(&attach(foreground))).transpose()?;
     let (ours, theirs) = session.map_or((None, None), |(ours, theirs)| (Some(ours), Some(theirs)));
     let layout = engine.store.layout();
-    let mut started = launch(Launch {
+    let launched = launch(Launch {
         program: &engine.shim,
         root: layout.root(),
         state: layout.state(),
         id: container.id.as_str(),
         attach: theirs,
-    })?;
+        limit: engine.start_timeout,
+    });
+    if launched.as_ref().is_err_and(|error| error.is::<TookTooLong>()) {
+        takeover::end(engine, container, Signal::KILL, None)?;
+    }
+    let mut started = launched?;
     tracing::info!(container = %container.id, pid = started.pid, "started container");
     if start.wait {
         match started.wait_ready()? {

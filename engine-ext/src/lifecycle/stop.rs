@@ -24,6 +24,7 @@ pub fn stop(engine: &Engine, container: &Container, stop: Stop) -> Result<()> {
     if !container.state()?.status.is_live() {
         return Ok(());
     }
+    let config = container.config()?;
     let request = protocol::Stop {
         signal: None,
         timeout_ms: stop.timeout.saturating_mul(1000),
@@ -31,11 +32,13 @@ pub fn stop(engine: &Engine, container: &Container, stop: Stop) -> Result<()> {
     };
     if client::stop(&container.state_dir, &request)?.is_some() {
         tracing::info!(container = %container.id, "stopped container");
+        engine.tell(&config, "stop", &[]);
         return Ok(());
     }
     let (signal, patience) = by_ourselves(container, stop)?;
     takeover::end(engine, container, signal, patience)?;
     tracing::warn!(container = %container.id, "stopped a container whose shim had gone");
+    engine.tell(&config, "stop", &[]);
     Ok(())
 }
 

@@ -23,6 +23,7 @@ pub fn update(engine: &Engine, container: &Container, change: &Change) -> Result
         }
         config.resources = after;
         config.restart = change.restart.unwrap_or(config.restart);
+        engine.tell(config, "update", &[]);
         Ok(())
     })
 }

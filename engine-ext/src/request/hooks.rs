@@ -64,6 +64,18 @@ fn hook(entry: Entry) -> Result<Hook> {
     Ok(hook.build()?)
 }
 
+/// The hooks of several documents, one document after the other.
+pub fn in_order(documents: &[Hooks]) -> Hooks {
+    let join = |of: fn(&Hooks) -> &Option<Vec<Hook>>| {
+        Some(documents.iter().filter_map(|hooks| of(hooks).clone()).flatten().collect())
+    };
+    let mut all = Hooks::default();
+    all.set_prestart(join(Hooks::prestart))
+        .set_poststart(join(Hooks::poststart))
+        .set_poststop(join(Hooks::poststop));
+    all
+}
+
 /// Every hook with the word for its moment.
 pub fn all(hooks: &Hooks) -> impl Iterator<Item = &Hook> {
     [hooks.prestart(), hooks.poststart(), hooks.poststop()].into_iter().flatten().flatten()

@@ -3,7 +3,9 @@
 //! Pure: what lies outside of the command line (files, our environment) comes in through
 //! [`Outside`]. All findings are reported at once, in the order the predecessor checks in.
 
+pub mod defaults;
 pub mod environment;
+pub mod health;
 pub mod hooks;
 pub mod log;
 pub mod mounts;
@@ -20,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use container::config::{
-    Config, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles, OciRuntime,
-    Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
+    Config, HealthCheck, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles,
+    OciRuntime, Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
 };
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
@@ -40,6 +42,8 @@ pub struct Outside<'a> {
     pub read: &'a dyn Fn(&Path) -> Result<String>,
     /// The text of a hook spec, whose path has rules of its own.
     pub read_hook_spec: &'a dyn Fn(&Path) -> Result<String>,
+    /// The hook spec of every container of this host.
+    pub host_hook_spec: Option<&'a Path>,
     /// The OCI runtime of a name.
     pub find_runtime: &'a dyn Fn(&str) -> Result<OciRuntime>,
 }
@@ -75,6 +79,7 @@ pub struct Request {
     pub hook_spec: Option<PathBuf>,
     pub hooks: Hooks,
     pub lxcfs: Lxcfs,
+    pub health: Option<HealthCheck>,
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub runtime: Option<OciRuntime>,
@@ -172,8 +177,9 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
     let network_files = network::files(&args.namespaces, &mut found);
     let user_remap = found.take(user_remap(args));
     let hook_spec = system.hook_spec.as_ref().map(PathBuf::from);
-    let hooks = hook_spec.as_deref().map(|path| hooks::parse(&(outside.read_hook_spec)(path)?));
-    let hooks = found.take(hooks.unwrap_or_else(|| Ok(Hooks::default())));
+    let specs = outside.host_hook_spec.into_iter().chain(hook_spec.as_deref());
+    let hooks = specs.map(|path| hooks::parse(&(outside.read_hook_spec)(path)?));
+    let hooks = found.take(hooks.collect::<Result<Vec<_>>>().map(|all| hooks::in_order(&all)));
     let resources = resources::parse(
         &args.resources,
         &args.process.ulimit,
@@ -218,6 +224,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
             choice: found.maybe(system.lxcfs.as_deref(), lxcfs).unwrap_or_default(),
             directory: PathBuf::from(&system.lxcfs_dir),
         },
+        health: found.take(health::parse(&args.health)),
         labels: found.take(environment::labels(
             &args.identity.label,
             &args.identity.label_file,
@@ -457,6 +464,7 @@ impl Request {
             hook_spec: self.hook_spec,
             hooks: self.hooks,
             lxcfs: self.lxcfs,
+            health: self.health,
             labels: self.labels,
             annotations: self.annotations,
             runtime: self.runtime,

@@ -15,6 +15,7 @@ fn from_words<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Request> {
     let matches = command.try_get_matches_from(words)?;
     let args = ContainerArgs::from_arg_matches(&matches)?;
     let outside = Outside {
+        host_hook_spec: None,
         variable: &|name| (name == "HOME").then(|| "/root".to_owned()),
         read: &|path| match path.to_str() {
             Some("/env") => Ok("# comment\nA=1\n\n  B=2\nHOME\nNOT_OURS\n".to_owned()),
@@ -132,7 +133,8 @@ const REFUSED: &[&str] = &[
     "--annotation x",
     "--annotation native.umask=loose",
     "--storage-opt size=1G",
-    "--health-cmd true",
+    "--health-interval 1s",
+    "--health-cmd true --health-interval 10ms",
     "--runtime nobody",
     "-p 80:80",
     "--volumes-from x",

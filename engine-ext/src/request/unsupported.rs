@@ -7,20 +7,6 @@ use crate::cli::args::ContainerArgs;
 /// The first of them that was given.
 pub(super) fn check(args: &ContainerArgs) -> Result<()> {
     let options = &args.unsupported;
-    let health = &args.health;
-    let health_wanted = [
-        ("--health-cmd", health.health_cmd.is_some()),
-        ("--health-interval", health.health_interval.is_some()),
-        ("--health-timeout", health.health_timeout.is_some()),
-        ("--health-start-period", health.health_start_period.is_some()),
-        ("--health-retries", health.health_retries.is_some()),
-        ("--health-exit-on-unhealthy", health.health_exit_on_unhealthy),
-    ];
-    for (name, given) in health_wanted {
-        if given {
-            bail!("{name} is not supported yet; check from outside with isula exec");
-        }
-    }
     let by_directory = "the rootfs is a directory of the host; limit it there";
     let by_tools = "give the container links with isulad-tools add-nic";
     let refused = [

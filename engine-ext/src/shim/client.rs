@@ -8,8 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::protocol::{Kill, Ready, Reply, Request, Size, Stop};
 use super::transport;
@@ -25,7 +28,14 @@ pub struct Launch<'a> {
     pub id: &'a str,
     /// A connection to be attached from the first byte on (see `attach::client::pair`).
     pub attach: Option<OwnedFd>,
+    /// How long it may take, if there is a limit.
+    pub limit: Option<Duration>,
 }
+
+/// The container did not run in time; its shim has been killed.
+#[derive(Debug, thiserror::Error)]
+#[error("it was not up within {} s (start-timeout in daemon.json)", .0.as_secs_f64())]
+pub struct TookTooLong(Duration);
 
 /// A shim whose container runs.
 #[derive(Debug)]
@@ -75,6 +85,13 @@ pub fn launch(launch: Launch<'_>) -> Result<Started> {
         .spawn()
         .with_context(|| format!("start {}", program.display()))?;
     let pipe = shim.stdout.take().expect("stdout was asked to be a pipe");
+    if let Some(limit) = launch.limit
+        && !says_something(&pipe, limit)?
+    {
+        shim.kill().with_context(|| format!("kill {}", program.display()))?;
+        shim.wait().with_context(|| format!("wait for {}", program.display()))?;
+        return Err(TookTooLong(limit).into());
+    }
     let mut lines = BufReader::new(pipe);
     match read_line(&mut lines)? {
         Some(Ready::Started { pid }) => Ok(Started { pid, lines, _shim: shim }),
@@ -87,6 +104,19 @@ pub fn launch(launch: Launch<'_>) -> Result<Started> {
         None => {
             let status = shim.wait().with_context(|| format!("wait for {}", program.display()))?;
             bail!("{} ended before the container ran ({status})", program.display())
+        }
+    }
+}
+
+fn says_something(pipe: impl AsFd, limit: Duration) -> Result<bool> {
+    let until = Instant::now() + limit;
+    loop {
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now()))
+            .context("wait for the shim")?;
+        match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&left)) {
+            Ok(said) => return Ok(said > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("wait for the shim"),
         }
     }
 }

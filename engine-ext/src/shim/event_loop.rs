@@ -6,12 +6,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use linux::process::Signal;
+use linux::process::{ExitStatus, Signal};
 use linux::{Context as _, Errno};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 
 use super::console::Console;
+use super::health::Checks;
 use super::protocol::{Kind, Ready};
 use super::reap::reap;
 use super::requests::{STRANGERS_MAX, Stranger};
@@ -32,6 +33,7 @@ enum Token {
     Output(Kind),
     Input,
     Client(usize),
+    Health,
 }
 
 /// The listening socket, unless it rests.
@@ -113,6 +115,8 @@ impl Supervisor {
                 blocked.map(|fd| (Token::Input, PollFd::from_borrowed_fd(fd, PollFlags::OUT))),
             );
         }
+        let check = self.checks.as_ref().and_then(Checks::output);
+        all.extend(check.map(|fd| (Token::Health, readable(fd))));
         all.extend(client_interests(&self.console));
         all
     }
@@ -123,7 +127,8 @@ impl Supervisor {
             _ => None,
         };
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.deadline());
-        let fixed = [restart, stop, self.listener.rests_until, self.console.deadline()];
+        let health = self.checks.as_ref().and_then(Checks::deadline);
+        let fixed = [restart, stop, health, self.listener.rests_until, self.console.deadline()];
         let strangers = self.strangers.iter().map(Stranger::until);
         fixed.into_iter().flatten().chain(strangers).min()
     }
@@ -142,7 +147,7 @@ impl Supervisor {
                 Token::Waiter(index) => gone.push(index),
                 // What was accepted may have said something already; those known are heard too.
                 Token::Listener => self.strangers.extend(self.listener.accept(now)),
-                Token::Stranger | Token::Init => {}
+                Token::Stranger | Token::Init | Token::Health => {}
             }
         }
         // A waiter has nothing more to say: if it is readable, it has gone.
@@ -159,9 +164,10 @@ impl Supervisor {
 
         let init_is_gone = woken.iter().any(|(token, _)| *token == Token::Init);
         if init_is_gone || ended.is_some() {
-            let status = ended.or_else(|| reap(self.init_pid()));
+            let status = ended.or_else(|| self.reap());
             self.init_ended(status);
         }
+        self.tend_health();
         if let Phase::Restarting { at, .. } = self.phase
             && at <= Instant::now()
         {
@@ -183,7 +189,21 @@ impl Supervisor {
         if is(&[Signal::TERM, Signal::INT, Signal::QUIT]) {
             self.stop_by_signal();
         }
-        is(&[Signal::CHLD]).then(|| reap(self.init_pid())).flatten()
+        is(&[Signal::CHLD]).then(|| self.reap()).flatten()
+    }
+
+    /// Reaps all who have ended, and answers how init did, if it is among them.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        let init = self.init_pid();
+        let mut end = None;
+        for (pid, status) in reap() {
+            if Some(pid) == init {
+                end = Some(status);
+            } else if let Some(checks) = self.checks.as_mut().filter(|it| it.pid() == Some(pid)) {
+                checks.ended(status);
+            }
+        }
+        end
     }
 
     fn tend_client(&mut self, index: usize, events: PollFlags) {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use container::{Config, Container};
 use linux::cgroup::{self, Cgroup};
 use linux::process::{Pid, PidFd, Signal, start_time};
-use runtime::{CreateRequest, Runtime, Stdio};
+use runtime::{CreateRequest, Exec, ExecRequest, Runtime, Stdio};
 
 use super::protocol::Size;
 use super::restart::Reason;
@@ -85,6 +85,11 @@ impl Guest {
         };
         self.runtime.start(&self.id).map_err(NotExecuted)?;
         Ok((init, streams))
+    }
+
+    /// Runs a further process in it.
+    pub(super) fn exec(&self, request: &ExecRequest<'_>) -> Result<Exec> {
+        Ok(self.runtime.exec(&self.id, request)?)
     }
 
     pub(super) fn kill_all(&self) -> Result<()> {

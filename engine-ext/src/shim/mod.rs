@@ -15,6 +15,7 @@ pub mod client;
 mod console;
 mod event_loop;
 mod guest;
+mod health;
 mod log_file;
 pub mod protocol;
 mod ready;
@@ -64,7 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
         }
         Err(error) => {
             let exit_code = guest::exit_code(&error);
-            ready.tell(&Ready::Failed { error: format!("{error:#}"), exit_code });
+            ready.tell(&Ready::Failed { error: ui::report::chain(&error), exit_code });
             Ok(())
         }
     }

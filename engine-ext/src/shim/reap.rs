@@ -1,17 +1,20 @@
-//! Who has ended among our children: init, and the orphans that came to us as their subreaper.
+//! Who has ended among our children: init, health checks, and the orphans that came to us as their
+//! subreaper.
 
 use linux::process::{ExitStatus, Pid};
 use rustix::io::Errno;
 use rustix::process::{WaitOptions, WaitStatus};
 
-/// Reaps every child that has ended and answers how `init` did, if it is among them.
-pub(super) fn reap(init: Option<Pid>) -> Option<ExitStatus> {
-    let mut end = None;
+/// Reaps every child that has ended.
+pub(super) fn reap() -> Vec<(Pid, ExitStatus)> {
+    let mut ended = vec![];
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if Some(Pid::from(pid)) == init => end = exit_status(status),
-            Ok(Some(_)) | Err(Errno::INTR) => {}
-            Ok(None) | Err(_) => return end,
+            Ok(Some((pid, status))) => {
+                ended.extend(exit_status(status).map(|status| (Pid::from(pid), status)));
+            }
+            Err(Errno::INTR) => {}
+            Ok(None) | Err(_) => return ended,
         }
     }
 }

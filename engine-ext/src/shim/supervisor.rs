@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use container::layout::{bundle, running};
+use container::state::{Health, HealthStatus};
 use container::{Config, Container, Status, Store};
 use linux::lock::Lock;
 use linux::process::{ExitStatus, Signal};
@@ -14,6 +15,7 @@ use runtime::stop_signal::Init as InitProgram;
 use super::console::Console;
 use super::event_loop::Listener;
 use super::guest::{Guest, Init};
+use super::health::Checks;
 use super::log_file::{LogFile, Rotation};
 use super::protocol::Ready;
 use super::ready::{NotifySocket, ReadyPipe};
@@ -22,6 +24,7 @@ use super::requests::{Stranger, Waiter};
 use super::restart::{Counters, Decision, End, Reason, decide};
 use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
+use crate::events::Events;
 use crate::lifecycle::{runtime_of, take_away};
 use crate::prepare::{Held, before_start};
 
@@ -51,6 +54,7 @@ pub(super) struct Supervisor {
     pub(super) signals: SignalFd,
     pub(super) notify: Option<NotifySocket>,
     pub(super) ready: ReadyPipe,
+    pub(super) checks: Option<Checks>,
     counters: Counters,
     held: Option<Held>,
     lock: Lock,
@@ -106,6 +110,7 @@ impl Supervisor {
             signals,
             notify,
             ready: ReadyPipe::closed(),
+            checks: None,
             counters: Counters::default(),
             held: None,
             lock,
@@ -135,12 +140,16 @@ impl Supervisor {
         before_start(self.store.layout(), &self.container, &self.config, &mut self.held)?;
         let (init, streams) = self.guest.start(&self.config, self.console.size())?;
         self.console.set_streams(streams);
+        self.checks = self.config.health.clone().map(|check| Checks::new(check, Instant::now()));
+        let health = self.checks.is_some().then(Health::starting);
+        self.record.remember(|state| state.health = health);
         if let Err(error) = self.record.running(init.pid, init.start_time) {
             // Nobody could find a container that is not recorded.
             self.notes.check(self.guest.delete(None));
             return Err(error.into());
         }
         self.phase = Phase::Running(init);
+        self.tell("start", &[]);
         Ok(())
     }
 
@@ -164,10 +173,14 @@ impl Supervisor {
         let status = status.unwrap_or(STATUS_UNKNOWN);
         let ran_for = init.since.elapsed();
         let oom_killed = init.was_oom_killed();
+        self.checks = None;
         self.console.drain(Instant::now());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
         self.notes.check(self.guest.delete(reason));
         self.record.remember(|state| state.oom_killed = oom_killed);
+        if oom_killed {
+            self.tell("oom", &[]);
+        }
         self.decide(status, reason, ran_for);
     }
 
@@ -182,6 +195,8 @@ impl Supervisor {
         let (decision, counters) = decide(self.config.restart, &end, self.counters);
         self.counters = counters;
         let code = status.code();
+        let why = reason.map_or("", Reason::as_str);
+        self.tell("exit", &[("exitCode", &code.to_string()), ("reason", why)]);
         let next = match decision {
             Decision::Stay => Status::Stopped,
             Decision::Restart { .. } => Status::Restarting,
@@ -194,9 +209,15 @@ impl Supervisor {
         };
     }
 
-    /// `update` may have changed policy and limits since.
+    /// Notes for `isula events` what became of the container.
+    fn tell(&self, action: &str, further: &[(&str, &str)]) {
+        Events::of(self.store.layout()).add(&self.config, action, further);
+    }
+
+    /// `update` and `rename` may have changed it since.
     fn reread(&mut self) {
         if let Ok(config) = self.container.config() {
+            self.config.name = config.name;
             self.config.restart = config.restart;
             self.config.auto_remove = config.auto_remove;
             self.config.resources = config.resources;
@@ -215,6 +236,25 @@ impl Supervisor {
                 self.record.remember(|state| state.error = text);
                 self.decide(ExitStatus::Exited(i32::from(code)), None, Duration::ZERO);
             }
+        }
+    }
+
+    /// Does what a health check has to do by now, and keeps what came of it.
+    pub(super) fn tend_health(&mut self) {
+        let (Phase::Running(init), Some(checks)) = (&self.phase, &mut self.checks) else { return };
+        let paused = self.record.state().status == Status::Paused;
+        let Some(result) = checks.tend(&self.guest, &self.config, paused) else { return };
+        let mut became = None;
+        let kept = self.record.change(|state| {
+            became = checks.count(state.health.get_or_insert_with(Health::starting), result);
+        });
+        if became == Some(HealthStatus::Unhealthy) && checks.kills() {
+            // Nobody asked for a stop: the restart policy decides what comes next.
+            self.notes.check(init.pidfd.signal(Signal::KILL));
+        }
+        self.notes.check(kept);
+        if let Some(status) = became {
+            self.tell("health_status", &[("healthStatus", status.word())]);
         }
     }
 

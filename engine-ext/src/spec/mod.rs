@@ -129,4 +129,4 @@ fn annotations(config: &Config) -> HashMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

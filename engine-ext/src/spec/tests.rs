@@ -11,7 +11,7 @@ use oci_spec::runtime::Hooks;
 use super::*;
 use crate::host::Paths;
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     Config {
         version: VERSION,
         id: "0123456789abcdef".repeat(4).parse().unwrap(),
@@ -51,6 +51,7 @@ fn config() -> Config {
         auto_remove: false,
         stop_signal: None,
         log: Log::default(),
+        health: None,
         hook_spec: None,
         lxcfs: container::config::Lxcfs::default(),
         hooks: Hooks::default(),

@@ -164,6 +164,7 @@ pub(crate) struct Guest<'a> {
 impl Guest<'_> {
     pub(crate) fn launch(&self, attach: Option<OwnedFd>) -> anyhow::Result<Started> {
         client::launch(Launch {
+            limit: None,
             program: Path::new(env!("CARGO_BIN_EXE_isula-shim")),
             root: self.world.store.layout().root(),
             state: self.world.store.layout().state(),

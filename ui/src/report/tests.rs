@@ -4,6 +4,13 @@ use expect_test::expect;
 use super::*;
 
 #[test]
+fn the_kernels_answer_has_its_name() {
+    use anyhow::Context as _;
+    let error = std::fs::read("/no/such/file").context("read /no/such/file").unwrap_err();
+    assert_eq!(chain(&error), "read /no/such/file: no such file or directory (ENOENT)");
+}
+
+#[test]
 fn a_chain_is_one_line() {
     let error =
         anyhow!("operation not permitted (EPERM)").context("open /dev/fuse").context("start");

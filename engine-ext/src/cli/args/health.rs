@@ -1,20 +1,26 @@
-//! Health checks. Known by name, not run yet.
+//! Health checks.
 
 use clap::Args;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct HealthArgs {
-    #[arg(long, hide = true)]
+    /// Check health with this command, run by /bin/sh -c inside
+    #[arg(long, value_name = "COMMAND")]
     pub health_cmd: Option<String>,
-    #[arg(long, hide = true)]
+    /// Wait this long between checks [default: 30s]
+    #[arg(long, value_name = "TIME")]
     pub health_interval: Option<String>,
-    #[arg(long, hide = true)]
+    /// Let a check take this long [default: 30s]
+    #[arg(long, value_name = "TIME")]
     pub health_timeout: Option<String>,
-    #[arg(long, hide = true)]
+    /// Wait this long before the first check [default: 0s]
+    #[arg(long, value_name = "TIME")]
     pub health_start_period: Option<String>,
-    #[arg(long, hide = true, allow_hyphen_values = true)]
+    /// Be unhealthy after this many failures [default: 3]
+    #[arg(long, value_name = "N")]
     pub health_retries: Option<String>,
-    #[arg(long, hide = true)]
+    /// Kill the container once it is unhealthy
+    #[arg(long)]
     pub health_exit_on_unhealthy: bool,
     /// Run no health checks
     #[arg(long)]

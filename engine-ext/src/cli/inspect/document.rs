@@ -1,9 +1,10 @@
 //! The document of `inspect`, with the predecessor's names.
 
 use container::config::{
-    Config, DeviceValue, Mount, MountKind, Namespaces, Resources, RestartPolicy,
+    Config, DeviceValue, HealthCheck, Mount, MountKind, Namespaces, Resources, RestartPolicy,
 };
 use container::layout::bundle;
+use container::state::HealthResult;
 use container::{Container, State, Status};
 use serde_json::{Value, json};
 
@@ -53,7 +54,32 @@ fn state_of(state: &State) -> Value {
         "FinishedAt": time(&state.finished_at),
         "RebootCount": state.reboot_count,
         "Ready": state.ready,
-        "Health": { "Status": "", "FailingStreak": 0, "Log": [] },
+        "Health": health(state),
+    })
+}
+
+fn health(state: &State) -> Value {
+    let Some(health) = &state.health else {
+        return json!({ "Status": "", "FailingStreak": 0, "Log": [] });
+    };
+    let result = |it: &HealthResult| json!({ "Start": it.start, "End": it.end, "ExitCode": it.exit_code, "Output": it.output });
+    json!({
+        "Status": health.status.word(),
+        "FailingStreak": health.failing_streak,
+        "Log": health.log.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+/// Times in nanoseconds.
+fn health_check(check: &HealthCheck) -> Value {
+    let nanoseconds = |ms: u64| ms.saturating_mul(1_000_000);
+    json!({
+        "Test": ["CMD-SHELL", check.command],
+        "Interval": nanoseconds(check.interval_ms),
+        "Timeout": nanoseconds(check.timeout_ms),
+        "StartPeriod": nanoseconds(check.start_period_ms),
+        "Retries": check.retries,
+        "ExitOnUnhealthy": check.exit_on_unhealthy,
     })
 }
 
@@ -204,7 +230,7 @@ fn own_config(container: &Container, config: &Config) -> Value {
         "Annotations": annotations(container, config),
         "NsChangeOpt": config.ns_change_opt.as_deref().unwrap_or(""),
         "StopSignal": config.stop_signal.as_deref().unwrap_or(""),
-        "HealthCheck": {},
+        "HealthCheck": config.health.as_ref().map_or_else(|| json!({}), health_check),
     })
 }
 
