@@ -71,6 +71,19 @@ pub enum Mode {
     Passthrough,
 }
 
+/// What the kernel may keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// Nothing.
+    Off,
+    /// Files that change with limits, not with usage.
+    #[default]
+    On,
+    /// meminfo too. A reader that takes it in small pieces may get some from one moment and some
+    /// from another.
+    All,
+}
+
 /// Everything that decides how one container's files look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -87,8 +100,8 @@ pub struct Settings {
     pub zswap: bool,
     /// Leave out what we do not know instead of showing the host's.
     pub strict: bool,
-    /// Let the kernel keep slow files of a container for up to 100 ms.
-    pub cache: bool,
+    /// What of a container's own files the kernel may keep for up to 100 ms.
+    pub cache: Cache,
 }
 
 impl Default for Settings {
@@ -101,7 +114,7 @@ impl Default for Settings {
             swap: true,
             zswap: true,
             strict: false,
-            cache: true,
+            cache: Cache::On,
         };
         // Counting every container's threads is paid for only where somebody asked for it.
         settings.set_mode(File::Loadavg, Mode::Passthrough);
@@ -132,7 +145,7 @@ impl Settings {
             "swap" => self.swap = switch(value)?,
             "zswap" => self.zswap = switch(value)?,
             "strict" => self.strict = switch(value)?,
-            "cache" => self.cache = switch(value)?,
+            "cache" => self.cache = value.parse()?,
             _ => {
                 let files: Vec<_> = File::ALL.iter().map(|file| file.name()).collect();
                 return Err(format!(
@@ -267,6 +280,19 @@ impl FromStr for Topology {
     }
 }
 
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Cache, String> {
+        match value {
+            "off" => Ok(Cache::Off),
+            "on" => Ok(Cache::On),
+            "all" => Ok(Cache::All),
+            _ => Err(format!("bad value \"{value}\"; write off, on or all")),
+        }
+    }
+}
+
 impl FromStr for Numbering {
     type Err = String;
 
@@ -317,6 +343,8 @@ mod tests {
             .assert_eq(&error("stat on\n"));
         expect![[r#"line 2: bad value "round"; write flat, one-socket, smt or host"#]]
             .assert_eq(&error("[container a]\ntopology = round\n"));
+        expect![[r#"line 1: bad value "some"; write off, on or all"#]]
+            .assert_eq(&error("cache = some\n"));
         expect![[r#"line 1: unknown key "color"; known are cpuinfo, diskstats, loadavg, meminfo, partitions, pressure, slabinfo, stat, swaps, sys-cpu, uptime, topology, numbering, quota, swap, zswap, strict, cache"#]]
             .assert_eq(&error("color = blue\n"));
     }

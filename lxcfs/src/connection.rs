@@ -5,6 +5,10 @@
 //! pair, under whose number the device is then put. The descriptor is never cloned by ioctl: all
 //! requests stay on the one queue that outlives a worker, from where FUSE_NOTIFY_RESEND (Linux 6.9)
 //! makes the kernel hand out again what a dead worker had taken and not answered.
+//!
+//! There are two of them. On the live one each open is asked for and each read is answered anew. On
+//! the kept one nobody is asked for an open, which the kernel learns for a connection as a whole, and
+//! it keeps the text of a file as long as its attributes are believed.
 //! Documentation/filesystems/fuse/fuse.rst, include/uapi/linux/fuse.h.
 
 use std::{
@@ -36,6 +40,27 @@ const MINOR: u32 = 31;
 const ASYNC_READ: u32 = 1 << 0;
 const AUTO_INVAL_DATA: u32 = 1 << 12;
 const PARALLEL_DIROPS: u32 = 1 << 18;
+
+/// Both connections.
+#[derive(Debug)]
+pub struct Devices {
+    /// The tree that all share, and containers' own parts.
+    pub live: OwnedFd,
+    /// Containers' own parts, files the kernel may keep.
+    pub kept: OwnedFd,
+}
+
+impl Devices {
+    /// Has the kernel hand out again what was taken from either.
+    pub fn resend(&self) -> Result<bool> {
+        Ok(resend(&self.live)? && resend(&self.kept)?)
+    }
+
+    /// The same again.
+    pub fn try_clone(&self) -> std::io::Result<Devices> {
+        Ok(Devices { live: self.live.try_clone()?, kept: self.kept.try_clone()? })
+    }
+}
 
 /// Mounts at `target` and answers the kernel's greeting. What is mounted there and dead goes first.
 pub fn mount(target: &Path) -> Result<OwnedFd> {
@@ -137,7 +162,7 @@ pub fn reply(device: &OwnedFd, unique: u64, error: i32, payload: &[u8]) -> rusti
 }
 
 /// Has the kernel hand out again whatever was taken and not answered. `false` where it cannot.
-pub fn resend(device: &OwnedFd) -> Result<bool> {
+fn resend(device: &OwnedFd) -> Result<bool> {
     match reply(device, 0, NOTIFY_RESEND, &[]) {
         Ok(()) => Ok(true),
         Err(Errno::INVAL) => Ok(false),

@@ -16,6 +16,7 @@ use linux::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    connection::Devices,
     orders::{self, Options},
     server::Server,
 };
@@ -57,7 +58,7 @@ pub enum Response {
     Status(Status),
     /// The metrics text.
     Metrics(String),
-    /// The descriptors come along: device, state.
+    /// The descriptors come along: the live device, the kept one, the state.
     Handover {
         /// Where it is mounted.
         mount: std::path::PathBuf,
@@ -93,7 +94,7 @@ pub struct Status {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Handover {
-    pub device: OwnedFd,
+    pub devices: Devices,
     pub memory: OwnedFd,
 }
 
@@ -133,7 +134,8 @@ fn answer(server: &Server, mount: &Path, handover: &Handover, peer: &OwnedFd) ->
         Request::Handover => {
             let response =
                 Response::Handover { mount: mount.to_owned(), pid: Pid::current().get() };
-            let fds = [handover.device.as_fd(), handover.memory.as_fd()];
+            let devices = &handover.devices;
+            let fds = [devices.live.as_fd(), devices.kept.as_fd(), handover.memory.as_fd()];
             return orders::send(peer, &response, &fds);
         }
     };
@@ -238,7 +240,7 @@ pub fn ask_within(
     let socket = linux::socket::connect(path, linux::socket::Kind::SeqPacket)?;
     patience(&socket, limit.max(Duration::from_millis(1)))?;
     orders::send(&socket, request, &[])?;
-    orders::receive(&socket, 2)?.ok_or_else(|| {
+    orders::receive(&socket, 3)?.ok_or_else(|| {
         linux::Error::new(format!("ask {}", path.display()), linux::Errno::CONNRESET)
     })
 }

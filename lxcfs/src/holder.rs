@@ -27,7 +27,8 @@ use linux::{
 };
 
 use crate::{
-    connection, last_resort,
+    connection::Devices,
+    last_resort,
     orders::{self, Answer, Options, Order},
     systemd,
 };
@@ -62,14 +63,14 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
     for dir in [options.runtime_dir.clone(), options.containers()] {
         setup::make_dir(&dir)?;
     }
-    let (device, memory) = setup::connection(&options)?;
+    let (devices, memory) = setup::connection(&options)?;
     if systemd::is_manager() {
-        systemd::store(device.as_fd(), memory.as_fd())?;
+        systemd::store(&devices, memory.as_fd())?;
     }
     let mut holder = Holder {
         control: setup::listen(&options.control(), Kind::SeqPacket)?,
         metrics: setup::listen(&options.metrics, Kind::Stream)?,
-        device: Arc::new(device),
+        devices: Arc::new(devices),
         memory,
         program: std::env::current_exe().context("find our own program")?,
         poll: Poll::new()?,
@@ -102,7 +103,7 @@ struct Worker {
 #[derive(Debug)]
 struct Holder {
     options: Options,
-    device: Arc<OwnedFd>,
+    devices: Arc<Devices>,
     memory: OwnedFd,
     control: OwnedFd,
     metrics: OwnedFd,
@@ -256,10 +257,10 @@ impl Holder {
         // From here to Serving nobody reads requests; they wait in the kernel, a few milliseconds.
         self.end_worker();
         self.end_last_resort();
-        let resent = connection::resend(&self.device)?;
+        let resent = self.devices.resend()?;
         tracing::debug!(resent, "requests of the last worker");
-        let fds =
-            [self.device.as_fd(), self.memory.as_fd(), self.control.as_fd(), self.metrics.as_fd()];
+        let Devices { live, kept } = &*self.devices;
+        let fds = [live, kept, &self.memory, &self.control, &self.metrics].map(AsFd::as_fd);
         orders::send(link, &Order::Serve, &fds)?;
         expect(link, Answer::Serving)?;
         self.poll.add(link, WORKER, Interest::READ)?;
@@ -294,10 +295,10 @@ impl Holder {
             return;
         }
         tracing::error!("workers keep dying, host values are shown");
-        let _ = connection::resend(&self.device);
+        let _ = self.devices.resend();
         let started =
             socket::pair(Kind::Stream).map_err(anyhow::Error::from).and_then(|(stop, stopped)| {
-                let thread = last_resort::spawn(Arc::clone(&self.device), stopped)?;
+                let thread = last_resort::spawn(Arc::clone(&self.devices), stopped)?;
                 Ok(LastResort { since: Instant::now(), stop, thread })
             });
         match started {
@@ -319,7 +320,7 @@ impl Holder {
     /// The device reports an error once the last mount of the connection is gone.
     fn is_unmounted(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let mut fds = [PollFd::new(&*self.device, PollFlags::empty())];
+        let mut fds = [PollFd::new(&self.devices.live, PollFlags::empty())];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
     }
@@ -331,11 +332,13 @@ impl Holder {
         if systemd::is_manager() {
             return;
         }
-        if !self.is_unmounted()
-            && let Err(error) = linux::mount::detach(&self.options.mount)
-        {
-            tracing::error!(%error, "the mount stays");
+        let live = Some(self.options.mount.clone()).filter(|_| !self.is_unmounted());
+        for mount in live.into_iter().chain([self.options.kept()]) {
+            if let Err(error) = linux::mount::detach(&mount) {
+                tracing::error!(%error, "the mount stays");
+            }
         }
+        let _ = rustix::fs::rmdir(self.options.kept());
         for path in [self.options.control(), self.options.metrics.clone()] {
             let _ = rustix::fs::unlink(&path);
         }

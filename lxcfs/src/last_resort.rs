@@ -10,9 +10,10 @@ use linux::{Errno, Result};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::{
-    connection::{HEADER_IN, READ_BUFFER, reply},
+    connection::{Devices, HEADER_IN, READ_BUFFER, reply},
     fallback,
     fs::{
+        Side,
         handle::slice,
         tree::{self, Inode, Node, View},
     },
@@ -39,28 +40,34 @@ const BATCH_FORGET: u32 = 42;
 const OPEN_DIRECT_IO: u32 = 1;
 
 /// Serves until `stop` can be read.
-pub fn spawn(device: Arc<OwnedFd>, stop: OwnedFd) -> std::io::Result<thread::JoinHandle<()>> {
+pub fn spawn(devices: Arc<Devices>, stop: OwnedFd) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("last-resort".into()).spawn(move || {
         let mut buffer = vec![0; READ_BUFFER];
         loop {
-            let mut fds = [PollFd::new(&*device, PollFlags::IN), PollFd::new(&stop, PollFlags::IN)];
+            let devices = [(&devices.live, Side::Live), (&devices.kept, Side::Kept)];
+            let mut fds =
+                [devices[0].0, devices[1].0, &stop].map(|fd| PollFd::new(fd, PollFlags::IN));
             let ready = rustix::event::poll(&mut fds, None);
-            let [requests, stopped] = fds.map(|fd| fd.revents());
-            if !stopped.is_empty() || requests.contains(PollFlags::ERR) {
+            let [live, kept, stopped] = fds.map(|fd| fd.revents());
+            if !stopped.is_empty() || live.contains(PollFlags::ERR) {
                 return;
             }
-            if ready.is_err() || !requests.contains(PollFlags::IN) {
+            if ready.is_err() {
                 continue;
             }
-            // A request may be gone again by now (ENOENT, EAGAIN): the next round asks again.
-            if let Ok(length) = rustix::io::read(&*device, &mut buffer) {
-                let _ = serve(&device, &buffer[..length]);
+            for ((device, side), ready) in devices.into_iter().zip([live, kept]) {
+                // A request may be gone again by now (ENOENT, EAGAIN): the next round asks again.
+                if ready.contains(PollFlags::IN)
+                    && let Ok(length) = rustix::io::read(device, &mut buffer)
+                {
+                    let _ = serve(device, side, &buffer[..length]);
+                }
             }
         }
     })
 }
 
-fn serve(device: &OwnedFd, request: &[u8]) -> Result<()> {
+fn serve(device: &OwnedFd, side: Side, request: &[u8]) -> Result<()> {
     let word = |at: usize| -> u32 {
         request
             .get(at..at + 4)
@@ -82,9 +89,10 @@ fn serve(device: &OwnedFd, request: &[u8]) -> Result<()> {
         (LOOKUP, Some(parent)) => {
             let name = request.get(HEADER_IN..).unwrap_or_default();
             let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-            lookup(parent, name)
+            lookup(side, parent, name)
         }
-        (GETATTR, Some(inode)) => attributes(inode),
+        (GETATTR, Some(inode)) => attributes(side, inode),
+        (OPEN, _) if side == Side::Kept => Err(Errno::NOSYS),
         (OPEN, Some(_)) => Ok(open(OPEN_DIRECT_IO)),
         (OPENDIR, Some(_)) => Ok(open(0)),
         (READ, Some(inode)) => Ok(read(inode, long(HEADER_IN + 8), word(HEADER_IN + 16))),
@@ -103,7 +111,7 @@ fn serve(device: &OwnedFd, request: &[u8]) -> Result<()> {
     sent.or(Ok(()))
 }
 
-fn lookup(parent: Inode, name: &[u8]) -> std::result::Result<Vec<u8>, Errno> {
+fn lookup(side: Side, parent: Inode, name: &[u8]) -> std::result::Result<Vec<u8>, Errno> {
     let found = tree::entries()
         .find(|entry| {
             entry.parent == parent.entry
@@ -117,19 +125,19 @@ fn lookup(parent: Inode, name: &[u8]) -> std::result::Result<Vec<u8>, Errno> {
     let mut out = Vec::with_capacity(128);
     out.extend_from_slice(&inode.number().to_ne_bytes());
     out.extend_from_slice(&[0; 32]);
-    out.extend_from_slice(&attribute_block(inode));
+    out.extend_from_slice(&attribute_block(side, inode));
     Ok(out)
 }
 
-fn attributes(inode: Inode) -> std::result::Result<Vec<u8>, Errno> {
+fn attributes(side: Side, inode: Inode) -> std::result::Result<Vec<u8>, Errno> {
     // struct fuse_attr_out: validity, its nanoseconds, padding, attributes. Valid for no time: the
     // worker to come has better ones.
     let mut out = vec![0; 16];
-    out.extend_from_slice(&attribute_block(inode));
+    out.extend_from_slice(&attribute_block(side, inode));
     Ok(out)
 }
 
-fn attribute_block(inode: Inode) -> [u8; 88] {
+fn attribute_block(side: Side, inode: Inode) -> [u8; 88] {
     let is_file = tree::entry(inode.entry).is_some_and(|entry| matches!(entry.node, Node::File(_)));
     let is_slabinfo =
         tree::entry(inode.entry).is_some_and(|entry| entry.node == Node::File(View::Slabinfo));
@@ -139,7 +147,7 @@ fn attribute_block(inode: Inode) -> [u8; 88] {
         _ => 0o040_555,
     };
     // The kernel must have every byte of a file it keeps: a size that does not cut.
-    let size = if is_file && inode.slot != 0 { text(inode).len() as u64 } else { 0 };
+    let size = if is_file && side == Side::Kept { text(inode).len() as u64 } else { 0 };
     let mut block = [0; 88];
     block[0..8].copy_from_slice(&inode.number().to_ne_bytes());
     block[8..16].copy_from_slice(&size.to_ne_bytes());

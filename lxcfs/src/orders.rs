@@ -19,6 +19,8 @@ use std::{
 use linux::{Errno, Error, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+/// The mount of files that the kernel may keep, in the runtime directory.
+pub const KEPT: &str = "kept";
 /// Longest message.
 const MESSAGE: usize = 64 * 1024;
 
@@ -57,6 +59,11 @@ impl Options {
         Duration::from_millis(self.deadline_ms)
     }
 
+    /// Where the files are mounted that the kernel may keep.
+    pub fn kept(&self) -> PathBuf {
+        self.runtime_dir.join(KEPT)
+    }
+
     /// The control socket.
     pub fn control(&self) -> PathBuf {
         self.runtime_dir.join("control.sock")
@@ -81,7 +88,7 @@ pub enum Order {
         /// Show host values from the start.
         passthrough: bool,
     },
-    /// Take over; device, state, control and metrics listener come along.
+    /// Take over; both devices, state, control and metrics listener come along.
     Serve,
     /// Say that you live.
     Ping,

@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use linux::{
@@ -14,8 +14,11 @@ use linux::{
     socket::{self, Kind},
 };
 
+use crate::connection::Devices;
+
 /// Names of the stored descriptors.
-const DEVICE: &str = "lxcfs-device";
+const LIVE: &str = "lxcfs-device";
+const KEPT: &str = "lxcfs-kept";
 const MEMORY: &str = "lxcfs-state";
 /// The first passed descriptor (SD_LISTEN_FDS_START).
 const FIRST: i32 = 3;
@@ -31,9 +34,12 @@ pub fn ready() -> Result<()> {
 }
 
 /// Gives the manager a copy of what must survive us.
-pub fn store(device: BorrowedFd<'_>, memory: BorrowedFd<'_>) -> Result<()> {
-    notify(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={DEVICE}"), &[device])?;
-    notify(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={MEMORY}"), &[memory])
+pub fn store(devices: &Devices, memory: BorrowedFd<'_>) -> Result<()> {
+    for (name, fd) in [(LIVE, devices.live.as_fd()), (KEPT, devices.kept.as_fd()), (MEMORY, memory)]
+    {
+        notify(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), &[fd])?;
+    }
+    Ok(())
 }
 
 fn notify(text: &str, fds: &[BorrowedFd<'_>]) -> Result<()> {
@@ -42,10 +48,10 @@ fn notify(text: &str, fds: &[BorrowedFd<'_>]) -> Result<()> {
     socket::send_fds(&socket, text.as_bytes(), fds).map(drop)
 }
 
-/// What an earlier holder stored: device and state.
+/// What an earlier holder stored: devices and state.
 ///
 /// The passed numbers stay open as they are, for nobody owns them; what is returned are copies.
-pub fn stored() -> Result<Option<(OwnedFd, OwnedFd)>> {
+pub fn stored() -> Result<Option<(Devices, OwnedFd)>> {
     let own = Pid::current().get().to_string();
     if env::var("LISTEN_PID").ok() != Some(own) {
         return Ok(None);
@@ -55,12 +61,14 @@ pub fn stored() -> Result<Option<(OwnedFd, OwnedFd)>> {
         let index = names.split(':').position(|name| name == wanted)?;
         Some(FIRST + i32::try_from(index).ok()?)
     };
-    let (Some(device), Some(memory)) = (find(DEVICE), find(MEMORY)) else { return Ok(None) };
+    let (Some(live), Some(kept), Some(memory)) = (find(LIVE), find(KEPT), find(MEMORY)) else {
+        return Ok(None);
+    };
     let ourselves = PidFd::open(Pid::current())?;
     let copy = |number: i32| {
         let flags = rustix::process::PidfdGetfdFlags::empty();
         rustix::process::pidfd_getfd(&ourselves, number, flags)
             .during(|| format!("take over descriptor {number}"))
     };
-    Ok(Some((copy(device)?, copy(memory)?)))
+    Ok(Some((Devices { live: copy(live)?, kept: copy(kept)? }, copy(memory)?)))
 }

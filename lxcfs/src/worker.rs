@@ -11,20 +11,25 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context, Result, bail};
+use fuser::Session;
 use linux::{
+    Context as _,
     cgroup::Layout,
     ns::{Kind, Namespace},
     process::Pid,
 };
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::{
     answer,
     caller::Caller,
     config::{Config, File, Mode, Settings},
-    connection, control,
+    connection::{self, Devices},
+    control,
     fallback::Cause,
-    fs::{Files, handle::slice, tree, watch::Watch},
+    fs::{Files, Side, handle::slice, tree, watch::Watch},
     load::PERIOD_S,
     orders::{self, Answer, Options, Order},
     sampler,
@@ -51,10 +56,11 @@ pub fn run() -> Result<()> {
     let trees = trees();
     orders::send(stdin().as_fd(), &Answer::Prepared, &[])?;
 
-    let Some((Order::Serve, fds)) = orders::receive::<Order>(stdin().as_fd(), 4)? else {
+    let Some((Order::Serve, fds)) = orders::receive::<Order>(stdin().as_fd(), 5)? else {
         return Ok(());
     };
-    let Ok([device, memory, control_listener, metrics_listener]) = <[OwnedFd; 4]>::try_from(fds)
+    let Ok([live, kept, memory, control_listener, metrics_listener]) =
+        <[OwnedFd; 5]>::try_from(fds)
     else {
         bail!("the holder sent no connection");
     };
@@ -69,19 +75,36 @@ pub fn run() -> Result<()> {
         exact: options.exact,
         passthrough,
     }));
-    let watch = Arc::new(Watch::new(options.deadline()));
-    let files = Files::new(Arc::clone(&server), Arc::clone(&watch));
-    let handover = control::Handover { device: device.try_clone()?, memory };
+    let devices = Devices { live, kept };
+    let handover = control::Handover { devices: devices.try_clone()?, memory };
+    let live = side(&server, Side::Live, devices.live, &options)?;
+    let kept = side(&server, Side::Kept, devices.kept, &options)?;
 
-    watch_requests(Arc::clone(&server), watch, &options)?;
     keep_house(Arc::clone(&server))?;
     control::spawn(Arc::clone(&server), &options, control_listener, handover)?;
     control::spawn_metrics(Arc::clone(&server), metrics_listener)?;
     follow_holder(Arc::clone(&server))?;
 
-    let session = connection::session(files, device, options.threads)?;
+    spawn("kept", move || {
+        if let Err(error) = kept.run() {
+            tracing::error!(%error, "files that are kept are not served any more");
+        }
+    })?;
     orders::send(stdin().as_fd(), &Answer::Serving, &[])?;
-    session.run().context("serve")
+    live.run().context("serve")
+}
+
+/// A session on one of the connections, under watch.
+fn side(
+    server: &Arc<Server>,
+    side: Side,
+    device: OwnedFd,
+    options: &Options,
+) -> Result<Session<Files>> {
+    let watch = Arc::new(Watch::new(options.deadline()));
+    let files = Files::new(Arc::clone(server), Arc::clone(&watch), side);
+    watch_requests(Arc::clone(server), watch, options)?;
+    Ok(connection::session(files, device, options.threads)?)
 }
 
 /// The configuration: built-in defaults, then options, then the file.
@@ -102,10 +125,13 @@ pub fn read_config(options: &Options) -> Result<Config> {
 
 /// The cgroups of this host; without any, everything shows host values and nothing fails.
 fn trees() -> Trees {
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "few descriptors");
+    }
     if let Err(error) = enter_host_cgroups() {
         tracing::debug!(%error, "our own cgroup namespace is taken for the host's");
     }
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let budget = limit.saturating_sub(SPARE_DESCRIPTORS).min(KEPT_DESCRIPTORS) / 2;
     let opened = Layout::detect().and_then(|layout| Trees::open(layout, budget));
@@ -113,6 +139,13 @@ fn trees() -> Trees {
         tracing::warn!(%error, "no cgroups found, host values are shown");
         Trees::none()
     })
+}
+
+/// A container is a descriptor and its hot files are more: as many as we may have.
+fn raise_descriptor_limit() -> linux::Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).during(|| "raise the limit of open files")
 }
 
 /// In a pod with a cgroup namespace of its own, every other container would be at `/../..`.

@@ -40,11 +40,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let name = format!("docs/perf/{}-{}{kind}", date.trim(), host.trim());
     let output = args.output.clone().unwrap_or_else(|| step::root().join(name));
     if args.what == "lxcfs" {
-        let mut bench = step::cargo();
-        bench.args(["bench", "--package", "lxcfs", "--bench", "peers", "--"]);
-        bench.arg(std::path::absolute(output)?);
-        bench.arg(args.rounds.min(LXCFS_ROUNDS).to_string());
-        return Err(bench.exec()).context("start the benchmark");
+        let output = std::path::absolute(output)?;
+        let bench = || {
+            let mut bench = step::cargo();
+            bench.args(["bench", "--package", "lxcfs", "--bench", "peers", "--"]);
+            bench
+        };
+        step::run(bench().arg(&output).arg(args.rounds.min(LXCFS_ROUNDS).to_string()))?;
+        return Err(bench().arg("--scale").arg(output).exec()).context("start the benchmark");
     }
     step::step("building the tools (release)");
     let binaries = target::release()?;

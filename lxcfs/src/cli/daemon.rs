@@ -82,8 +82,9 @@ pub struct Args {
     ///
     /// Lines of KEY = VALUE. A file (cpuinfo, diskstats, loadavg, meminfo, partitions, pressure,
     /// slabinfo, stat, swaps, sys-cpu, uptime) is on, off or passthrough; topology is flat,
-    /// one-socket, smt or host; numbering is virtual or physical; quota, swap, zswap, strict and
-    /// cache are on or off. [container ID] starts overrides; * in ID stands for anything.
+    /// one-socket, smt or host; numbering is virtual or physical; quota, swap, zswap and strict
+    /// are on or off. cache is what of containers' own files the kernel may keep for 100 ms: off, on
+    /// (what changes with limits) or all (meminfo too). [container ID] starts overrides; * in ID stands for anything.
     #[arg(short = 'c', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 

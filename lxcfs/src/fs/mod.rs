@@ -1,10 +1,11 @@
 //! The file system that `fuser` serves: the table of `tree`, for whoever asks.
 //!
-//! Files report size 0 and are read without the kernel's cache, like procfs; only slow files in a
-//! container's own subtree may stay in it, for as long as their attributes are believed. Never a
-//! file two containers share. FLUSH, POLL, ACCESS and attributes beyond the plain ones are
+//! On the live side files report size 0 and are read without the kernel's cache, like procfs. On the
+//! kept side, of containers' own parts alone, they have a size and stay in the cache for as long as
+//! their attributes are believed: never a file two containers share. FLUSH, POLL, ACCESS and attributes beyond the plain ones are
 //! declined once, after which the kernel does not ask again.
 
+pub mod attributes;
 pub mod handle;
 pub mod tree;
 pub mod watch;
@@ -19,17 +20,19 @@ use std::{
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenAccMode, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr, Request, WriteFlags,
 };
 
 use self::{
+    attributes::{attributes, is_present, kind, may_keep},
     handle::{Handle, slice},
-    tree::{Entry, Inode, Node, View},
+    tree::{Entry, Inode, Node},
     watch::Watch,
 };
 use crate::{
     answer,
-    config::{Mode, Settings},
+    caller::Caller,
+    config::{File, Mode, Settings},
     container::Container,
     server::Server,
 };
@@ -39,9 +42,19 @@ const FOREVER: Duration = Duration::from_secs(3600);
 /// How long the kernel may believe what it has of a slow file.
 pub const CACHE_AGE: Duration = Duration::from_millis(100);
 
+/// Which of the two connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Everything; each open file has a text of its own.
+    Live,
+    /// `ID/...`: what the kernel may keep. There is no open to be told of, so no text of its own.
+    Kept,
+}
+
 /// The file system.
 #[derive(Debug)]
 pub struct Files {
+    side: Side,
     server: Arc<Server>,
     watch: Arc<Watch>,
     /// Entries this host has; another kernel has others.
@@ -50,12 +63,12 @@ pub struct Files {
 
 impl Files {
     /// The file system over `server`.
-    pub fn new(server: Arc<Server>, watch: Arc<Watch>) -> Files {
+    pub fn new(server: Arc<Server>, watch: Arc<Watch>, side: Side) -> Files {
         let mut present = Box::new([false; 256]);
         for entry in tree::entries() {
             present[usize::from(entry.id)] = is_present(entry);
         }
-        Files { server, watch, present }
+        Files { side, server, watch, present }
     }
 
     fn settings<'a>(&'a self, container: Option<&'a Arc<Container>>) -> &'a Settings {
@@ -65,12 +78,25 @@ impl Files {
     fn is_shown(&self, entry: &Entry, slot: u32, settings: &Settings) -> bool {
         let on = entry.file.is_none_or(|file| settings.mode(file) != Mode::Off);
         let here = slot == 0 || !matches!(entry.name, "containers" | "cgroup");
-        self.present[usize::from(entry.id)] && on && here
+        let on_this_side = self.side == Side::Live
+            || match entry.node {
+                Node::File(_) => !self.server.exact && may_keep(entry, settings.cache),
+                // Nothing in it is kept.
+                _ => entry.file != Some(File::Pressure),
+            };
+        self.present[usize::from(entry.id)] && on && here && on_this_side
+    }
+
+    /// Whether a directory has the containers in it.
+    fn lists_containers(&self, directory: Inode) -> bool {
+        match self.side {
+            Side::Live => directory.entry == tree::CONTAINERS,
+            Side::Kept => directory.entry == tree::ROOT && directory.slot == 0,
+        }
     }
 
     fn lookup_inode(&self, tid: u32, parent: Inode, name: &OsStr) -> Option<Inode> {
-        let directory = tree::entry(parent.entry)?;
-        if directory.node == Node::Containers {
+        if self.lists_containers(parent) {
             let slot = self.server.attached.slot(name.to_str()?)?;
             return Some(Inode { entry: tree::ROOT, slot, cpu: None });
         }
@@ -107,7 +133,7 @@ impl Files {
             (directory, FileType::Directory, ".".to_owned()),
             (directory, FileType::Directory, "..".to_owned()),
         ];
-        if directory.entry == tree::CONTAINERS {
+        if self.lists_containers(directory) {
             list.extend(self.server.attached.ids().into_iter().map(|(id, slot)| {
                 (Inode { entry: tree::ROOT, slot, cpu: None }, FileType::Directory, id)
             }));
@@ -136,101 +162,37 @@ impl Files {
     fn attributes(&self, inode: Inode) -> Option<(FileAttr, Duration)> {
         let entry = tree::entry(inode.entry)?;
         let boot = UNIX_EPOCH + Duration::from_secs(self.server.host.boot_time);
-        let plain = |size, changed| attributes(inode, entry, size, changed);
-        if inode.slot == 0 {
-            return Some((plain(0, boot), FOREVER));
+        if self.side == Side::Live || !matches!(entry.node, Node::File(_)) {
+            return Some((attributes(inode, entry, 0, boot), FOREVER));
         }
-        // A subtree whose container is gone: its files are still mounted somewhere, and show
-        // what they can. The directory itself is no longer found by name.
-        let Some(container) = self.server.attached.by_slot(inode.slot) else {
-            return Some((plain(0, boot), FOREVER));
+        let (text, changed) = match self.server.attached.by_slot(inode.slot) {
+            Some(container) => {
+                let kept = self.kept(&container, inode);
+                (kept.text, boot + Duration::from_nanos(kept.changed))
+            }
+            // Its container is gone: a file that is still mounted somewhere shows what it can.
+            None => (answer::text(&self.server, &Caller::Unknown, inode), boot),
         };
-        if !self.is_kept(entry, Some(&container)) {
-            return Some((plain(0, boot), FOREVER));
-        }
-        let kept = self.kept(&container, inode);
-        let changed = boot + Duration::from_nanos(kept.changed);
-        Some((plain(kept.text.len() as u64, changed), CACHE_AGE))
+        Some((attributes(inode, entry, text.len() as u64, changed), CACHE_AGE))
     }
 
-    /// Whether the kernel may keep the file's text: a slow file, in a subtree of one container.
-    fn is_kept(&self, entry: &Entry, container: Option<&Arc<Container>>) -> bool {
-        let slow = match entry.node {
-            Node::File(
-                View::Cpuinfo
-                | View::Partitions
-                | View::Swaps
-                | View::Slabinfo
-                | View::Cpus(_)
-                | View::CpuOnline
-                | View::Topology(_)
-                | View::CacheShared(_),
-            ) => true,
-            Node::File(View::Host) => entry.parent != tree::CPUFREQ,
-            _ => false,
-        };
-        slow && !self.server.exact && container.is_some_and(|container| container.settings.cache)
-    }
-
-    fn kept(&self, container: &Arc<Container>, inode: Inode) -> crate::container::Kept {
+    fn kept(&self, container: &Container, inode: Inode) -> crate::container::Kept {
         let age = u64::try_from(CACHE_AGE.as_micros()).unwrap_or(0);
-        container.kept(inode.number(), age, || answer::of_container(&self.server, container, inode))
+        let render = || answer::of_container(&self.server, container, inode);
+        container.kept(inode.number(), age, render)
     }
 
     /// The text a read gets. Everything slow happens here, with nothing locked.
     fn text(&self, tid: u32, inode: Inode, handle: u64, offset: u64) -> Arc<[u8]> {
-        let handle =
-            self.server.handles.get(handle, || Handle::new(self.server.caller(inode.slot, tid)));
-        let entry = tree::entry(inode.entry);
-        if inode.slot != 0
-            && let Some(container) = handle.caller.container()
-            && entry.is_some_and(|entry| self.is_kept(entry, Some(container)))
-        {
-            return self.kept(container, inode).text;
+        let caller = || self.server.caller(inode.slot, tid);
+        if self.side == Side::Kept {
+            return match caller() {
+                Caller::Container(container) => self.kept(&container, inode).text,
+                other => answer::text(&self.server, &other, inode),
+            };
         }
+        let handle = self.server.handles.get(handle, || Handle::new(caller()));
         handle.text(offset, || answer::text(&self.server, &handle.caller, inode))
-    }
-}
-
-fn kind(entry: &Entry) -> FileType {
-    match entry.node {
-        Node::File(_) => FileType::RegularFile,
-        Node::Dir | Node::CpuDirs | Node::Containers => FileType::Directory,
-    }
-}
-
-fn is_present(entry: &Entry) -> bool {
-    match (entry.node, entry.id) {
-        (Node::Containers, _) | (_, tree::ROOT) => true,
-        (Node::Dir, _) if entry.parent == tree::ROOT => true,
-        // Ours whatever the host has: a CPU that cannot go offline has no such file there.
-        (Node::File(View::CpuOnline | View::Slabinfo), _) => true,
-        _ => rustix::fs::stat(tree::host_path(entry, 0)).is_ok(),
-    }
-}
-
-fn attributes(inode: Inode, entry: &Entry, size: u64, changed: SystemTime) -> FileAttr {
-    let (kind, perm, nlink) = match entry.node {
-        Node::File(View::Slabinfo) => (FileType::RegularFile, 0o400, 1),
-        Node::File(_) => (FileType::RegularFile, 0o444, 1),
-        _ => (FileType::Directory, 0o555, 2),
-    };
-    FileAttr {
-        ino: INodeNo(inode.number()),
-        size,
-        blocks: 0,
-        atime: changed,
-        mtime: changed,
-        ctime: changed,
-        crtime: changed,
-        kind,
-        perm,
-        nlink,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
     }
 }
 
@@ -287,14 +249,15 @@ impl Filesystem for Files {
             return reply.error(Errno::EACCES);
         }
         let Some(inode) = Inode::of_number(number.0) else { return reply.error(Errno::ENOENT) };
+        if self.side == Side::Kept {
+            // Once, and the kernel asks for no open file of this connection again.
+            return reply.error(Errno::ENOSYS);
+        }
         let caller = self.server.caller(inode.slot, request.pid());
-        let entry = tree::entry(inode.entry);
-        let kept =
-            inode.slot != 0 && entry.is_some_and(|entry| self.is_kept(entry, caller.container()));
         let handle = self.server.handles.insert(Handle::new(caller));
         self.server.metrics.open();
-        let how = if kept { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::FOPEN_DIRECT_IO };
-        reply.opened(FileHandle(handle), how | FopenFlags::FOPEN_NOFLUSH);
+        let how = FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH;
+        reply.opened(FileHandle(handle), how);
     }
 
     fn read(
@@ -323,6 +286,22 @@ impl Filesystem for Files {
                 reply.data(slice(&text, offset, size));
             }
         }
+    }
+
+    /// Without an open there is nobody to refuse a writer before it writes.
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EACCES);
     }
 
     fn release(

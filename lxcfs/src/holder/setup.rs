@@ -12,7 +12,7 @@ use linux::{
 
 use super::START;
 use crate::{
-    connection,
+    connection::{self, Devices},
     control::{self, Request, Response},
     orders::Options,
     state, systemd,
@@ -54,18 +54,19 @@ pub(super) fn listen(path: &Path, kind: Kind) -> Result<OwnedFd> {
 
 /// The connection and the state: what the service manager kept, what the worker of a holder that
 /// was killed still has, or new ones.
-pub(super) fn connection(options: &Options) -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn connection(options: &Options) -> Result<(Devices, OwnedFd)> {
     if let Some(stored) = systemd::stored()? {
         tracing::info!("connection taken over from the service manager");
         return Ok(stored);
     }
     match control::ask(&options.control(), &Request::Handover) {
         Ok((Response::Handover { mount, pid }, fds)) if mount == options.mount => {
-            if let Ok([device, memory]) = <[OwnedFd; 2]>::try_from(fds) {
+            if let Ok([live, kept, memory]) = <[OwnedFd; 3]>::try_from(fds) {
                 end_orphan(pid)?;
-                connection::resend(&device)?;
+                let devices = Devices { live, kept };
+                devices.resend()?;
                 tracing::info!(pid, "connection taken over from a worker without a holder");
-                return Ok((device, memory));
+                return Ok((devices, memory));
             }
         }
         Ok((Response::Handover { mount, pid }, _)) => bail!(
@@ -77,7 +78,8 @@ pub(super) fn connection(options: &Options) -> Result<(OwnedFd, OwnedFd)> {
         Ok((response, _)) => tracing::warn!(?response, "a worker would not hand over"),
         Err(_) => {}
     }
-    Ok((connection::mount(&options.mount)?, state::create()?))
+    let kept = connection::mount(&options.kept())?;
+    Ok((Devices { live: connection::mount(&options.mount)?, kept }, state::create()?))
 }
 
 fn end_orphan(pid: i32) -> Result<()> {

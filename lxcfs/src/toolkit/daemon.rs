@@ -8,7 +8,13 @@ use std::{
 
 use linux::{Errno, Error, Result, process::Pid};
 
-use crate::control::{self, Request, Response};
+use crate::{
+    control::{self, Request, Response},
+    orders::KEPT,
+};
+
+/// The one directory that is mounted as a whole, below a container's root.
+pub const SYS_CPU: &str = "sys/devices/system/cpu";
 
 /// Where the daemon is to be found.
 #[derive(Debug, Clone)]
@@ -17,6 +23,29 @@ pub struct Daemon {
     pub mount: PathBuf,
     /// Its runtime directory.
     pub runtime_dir: PathBuf,
+}
+
+/// Where a container's files are.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// All of them.
+    pub live: PathBuf,
+    /// Those the kernel may keep; there are none where it may not.
+    pub kept: Option<PathBuf>,
+}
+
+impl Source {
+    /// Where a file or directory is taken from: the kept one is cheaper to read.
+    pub fn of(&self, target: &Path) -> PathBuf {
+        // A directory is on both sides, whatever is in it.
+        let is_directory = target == Path::new(SYS_CPU);
+        let is_there = |path: &PathBuf| match is_directory {
+            true => rustix::fs::stat(path.join("online")).is_ok(),
+            false => rustix::fs::stat(path).is_ok(),
+        };
+        let kept = self.kept.as_ref().map(|kept| kept.join(target)).filter(is_there);
+        kept.unwrap_or_else(|| self.live.join(target))
+    }
 }
 
 impl Daemon {
@@ -60,15 +89,20 @@ impl Daemon {
         started.is_ok() && answered.recv_timeout(limit).unwrap_or(false)
     }
 
-    /// The directory whose files are those of the container: its own part of the tree, which a
+    /// The directories whose files are those of the container: its own part of the tree, which a
     /// daemon of another make does not have; its shared tree serves then.
-    pub fn source(&self, id: &str, init: Pid) -> Result<PathBuf> {
+    pub fn source(&self, id: &str, init: Pid) -> Result<Source> {
         let request = Request::Attach { id: id.into(), pid: init.get() };
         match control::ask(&self.control(), &request) {
-            Ok((Response::Done, _)) => Ok(self.mount.join("containers").join(id)),
+            Ok((Response::Done, _)) => Ok(Source {
+                live: self.mount.join("containers").join(id),
+                kept: Some(self.runtime_dir.join(KEPT).join(id)),
+            }),
             Ok((Response::Error(text), _)) => Err(Error::new(text, Errno::INVAL)),
             Ok(_) => Err(Error::new(format!("attach container {id}"), Errno::PROTO)),
-            Err(error) if error.is(Errno::NOENT) => Ok(self.mount.clone()),
+            Err(error) if error.is(Errno::NOENT) => {
+                Ok(Source { live: self.mount.clone(), kept: None })
+            }
             Err(error) => Err(error),
         }
     }

@@ -23,6 +23,8 @@ use rustix::{
     mount::UnmountFlags,
 };
 
+use super::daemon::{SYS_CPU, Source};
+
 /// How the kernel lists our mounts.
 pub const FSTYPE: &str = "fuse.lxcfs";
 /// More mounts of ours than this on one file are nobody's doing.
@@ -38,33 +40,33 @@ pub struct Piece {
 
 /// Opens everything there is at `source`, the daemon's tree or one container's part of it, for the
 /// container whose root is `root`. What the container does not have is left out.
-pub fn pieces(source: &Path, root: &OwnedFd) -> Result<Vec<Piece>> {
+pub fn pieces(source: &Source, root: &OwnedFd) -> Result<Vec<Piece>> {
     let mut targets = Vec::new();
-    for entry in list(&source.join("proc"))? {
+    for entry in list(&source.live.join("proc"))? {
         if entry == "pressure" {
-            let resources = list(&source.join("proc/pressure"))?;
+            let resources = list(&source.live.join("proc/pressure"))?;
             targets.extend(resources.into_iter().map(|name| Path::new("proc/pressure").join(name)));
         } else {
             targets.push(Path::new("proc").join(entry));
         }
     }
-    let cpu = PathBuf::from("sys/devices/system/cpu");
-    if rustix::fs::stat(source.join(&cpu)).is_ok() {
+    let cpu = PathBuf::from(SYS_CPU);
+    if rustix::fs::stat(source.live.join(&cpu)).is_ok() {
         targets.push(cpu);
     }
     targets
         .into_iter()
         .filter(|target| resolve(root, target).is_ok())
         .map(|target| {
-            let mount = mount::clone_tree_at(source.join(&target), false)?;
+            let mount = mount::clone_tree_at(source.of(&target), false)?;
             Ok(Piece { target, mount })
         })
         .collect()
 }
 
 /// Reads from the source before anything is covered with it.
-pub fn verify(source: &Path) -> Result<()> {
-    let path = source.join("proc/meminfo");
+pub fn verify(source: &Source) -> Result<()> {
+    let path = source.live.join("proc/meminfo");
     match linux::file::read(&path) {
         Ok(text) if text.is_empty() => {
             Err(Error::new(format!("read {}", path.display()), Errno::NODATA))

@@ -19,7 +19,8 @@ pub(crate) const STORIES: &[Story] = &[
     ("a_namespace_in_a_container_is_bounded_by_it", nested),
     ("a_container_that_shares_the_hosts_pids_sees_its_cgroup", host_pids),
     ("an_attached_container_is_known_by_path", by_path),
-    ("a_subtree_may_be_kept_by_the_kernel_and_follows_changes", kept),
+    ("what_the_kernel_keeps_follows_changes", kept),
+    ("meminfo_can_be_kept_too_or_nothing_be", all_kept),
     ("a_new_container_never_gets_the_values_of_an_old_one", reuse),
     ("a_pid_given_out_again_is_another_container", same_pid),
     ("containers_that_share_their_pids_are_told_apart_by_path", shared_pids),
@@ -43,7 +44,10 @@ fn a_million_in_turns() {
 
 /// Two containers read the tree they share and, kept by the kernel, each its own part.
 fn read_in_turns(reads: u64) {
-    let world = World::new(&[]);
+    let mut world = World::empty();
+    let config = world.dir.path().join("conf");
+    fs::write(&config, "cache = all\n").unwrap();
+    world.start(&["-c", config.to_str().unwrap()]);
     let mut guests = [world.guest(), world.guest()];
     let totals = [102_400, 204_800];
     for (guest, total) in guests.iter().zip(totals) {
@@ -55,8 +59,9 @@ fn read_in_turns(reads: u64) {
         .iter_mut()
         .zip(totals)
         .map(|(guest, total)| {
-            let own = format!("containers/{}/proc/", guest.id);
-            let files = ["proc/meminfo", &format!("{own}meminfo"), &format!("{own}cpuinfo")];
+            let own = format!("containers/{}/proc/meminfo", guest.id);
+            let kept = world.kept(&guest.id).join("proc/meminfo");
+            let files = ["proc/meminfo", &own, kept.to_str().unwrap()];
             Readers::start(&world, guest, 4, total, &files)
         })
         .collect();
@@ -170,19 +175,51 @@ fn kept() {
     let world = World::new(&[]);
     let guest = world.guest();
     world.attach("one", guest.pid());
-    let path = "containers/one/proc/cpuinfo";
+    let path = world.kept("one/proc/cpuinfo");
+    let read = || fs::read_to_string(&path).unwrap();
     let cpus = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(world.read(path).matches("processor").count(), cpus);
+    assert_eq!(read().matches("processor").count(), cpus);
     let reads = world.metric("lxcfs_read_seconds_count");
     for _ in 0..50 {
-        world.read(path);
+        read();
     }
-    assert!(world.metric("lxcfs_read_seconds_count") - reads < 50, "nothing was kept");
+    assert!(world.metric("lxcfs_read_seconds_count") - reads < 10, "nothing was kept");
     guest.set_quota(100_000);
     pause(250);
-    assert_eq!(world.read(path).matches("processor").count(), 1);
-    let size = fs::metadata(world.mount().join(path)).unwrap().len();
-    assert_eq!(size, world.read(path).len() as u64);
+    assert_eq!(read().matches("processor").count(), 1);
+    assert_eq!(fs::metadata(&path).unwrap().len(), read().len() as u64);
+    // What changes by itself is not there, nor is it anywhere but in a container's own part.
+    let list = |path: &str| -> Vec<String> {
+        let entries = fs::read_dir(world.kept(path)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(list(""), ["one"]);
+    assert_eq!(list("one/proc"), ["cpuinfo", "partitions", "slabinfo", "swaps"]);
+    // Nobody is asked for an open, so a writer hears it at the first write.
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let refused = std::io::Write::write(&mut file, b"x").unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(13));
+}
+
+fn all_kept() {
+    let mut world = World::empty();
+    let config = world.dir.path().join("conf");
+    fs::write(&config, "cache = all\n[container bare]\ncache = off\n").unwrap();
+    world.start(&["-c", config.to_str().unwrap()]);
+    let mut guest = world.guest();
+    guest.limit_memory("104857600");
+    world.attach("bare", guest.pid());
+    assert!(!world.kept("bare/proc/cpuinfo").exists());
+    let output = world.toolkit(&["remount", "-c", &guest.id]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(kb(&guest.run("cat /proc/meminfo"), "MemTotal"), 102_400);
+    let opens = world.metric("lxcfs_opens_total");
+    let text = guest.run("for i in 1 2 3 4 5 6 7 8 9; do cat /proc/meminfo; done");
+    assert_eq!(text.matches("MemTotal:         102400 kB").count(), 9);
+    assert_eq!(world.metric("lxcfs_opens_total"), opens);
+    guest.limit_memory("209715200");
+    pause(250);
+    assert_eq!(kb(&guest.run("cat /proc/meminfo"), "MemTotal"), 204_800);
 }
 
 fn reuse() {

@@ -31,16 +31,17 @@ impl Manager {
     /// Starts the unit's program as systemd does, and waits until it says it is ready.
     fn start(&mut self, world: &mut World) {
         let program = world.command(&[]);
-        // Two descriptors and no more come along as standard input and output; the shell moves
-        // them to where systemd puts the first ones it passes.
+        // Three descriptors and no more come along as the standard ones; the shell moves them to
+        // where systemd puts the first ones it passes.
         let mut unit = Command::new("sh");
         let names: Vec<&str> = self.stored.iter().map(|(name, _)| name.as_str()).collect();
         let mut script = String::new();
-        if let [(_, device), (_, memory)] = &self.stored[..] {
-            unit.stdin(device.try_clone().unwrap()).stdout(memory.try_clone().unwrap());
+        if let [(_, live), (_, kept), (_, memory)] = &self.stored[..] {
+            unit.stdin(live.try_clone().unwrap()).stdout(kept.try_clone().unwrap());
+            unit.stderr(memory.try_clone().unwrap());
             script = format!(
-                "exec 3<&0 4<&1 </dev/null >/dev/null; \
-                 export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={}; ",
+                "exec 3<&0 4<&1 5<&2 </dev/null >/dev/null 2>&1; \
+                 export LISTEN_PID=$$ LISTEN_FDS=3 LISTEN_FDNAMES={}; ",
                 names.join(":")
             );
         } else {
@@ -79,12 +80,16 @@ fn everything_dies() {
     let mut manager = Manager::new(&world);
     manager.start(&mut world);
     let names: Vec<&str> = manager.stored.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["lxcfs-device", "lxcfs-state"]);
+    assert_eq!(names, ["lxcfs-device", "lxcfs-kept", "lxcfs-state"]);
     let mut guest = world.guest();
     guest.limit_memory("104857600");
     let output = world.toolkit(&["remount", "-c", &guest.id]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(kb(&guest.run("cat /proc/meminfo"), "MemTotal"), 102_400);
+    guest.set_quota(100_000);
+    // What the kernel keeps and what the daemon knows of limits are each 100 ms old at most.
+    pause(250);
+    assert_eq!(guest.run("grep -c ^processor /proc/cpuinfo"), "1\n");
 
     let worker = world.worker();
     kill(worker, 19);
@@ -95,9 +100,10 @@ fn everything_dies() {
     pause(300);
     manager.start(&mut world);
     assert_eq!(kb(&guest.finish(), "MemTotal"), 102_400);
+    assert_eq!(guest.run("grep -c ^processor /proc/cpuinfo"), "1\n");
     assert!(world.log().contains("taken over from the service manager"), "{}", world.log());
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    assert_eq!(mounts.matches("fuse.lxcfs").count(), 1, "no second mount");
+    assert_eq!(mounts.matches("fuse.lxcfs").count(), 2, "no mount but the two");
 }
 
 fn restart() {

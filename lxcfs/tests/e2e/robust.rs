@@ -112,6 +112,12 @@ fn last_resort() {
     guest.limit_memory("104857600");
     assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
     let kept = fs::File::open(world.mount().join("proc/meminfo")).unwrap();
+    guest.set_quota(100_000);
+    world.toolkit(&["remount", "-c", &guest.id]);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let shown =
+        move |guest: &mut Guest| guest.run("cat /proc/cpuinfo").matches("processor").count();
+    assert_eq!(shown(&mut guest), 1);
     // Every worker dies in its first moment, as one that crashes on every request does.
     until("the holder gives up", || {
         let holder = linux::process::Pid::new(world.holder()).unwrap();
@@ -126,6 +132,7 @@ fn last_resort() {
         fs::read_to_string("/proc/cpuinfo").unwrap().len() / 100,
         guest.read("proc/cpuinfo").len() / 100
     );
+    until("what was kept is not any more", || shown(&mut guest) == cpus);
     let mut text = String::new();
     std::io::Read::read_to_string(&mut &kept, &mut text).unwrap();
     assert_eq!(kb(&text, "MemTotal"), host);
@@ -135,6 +142,7 @@ fn last_resort() {
             kb(&guest.read("proc/meminfo"), "MemTotal") == 102_400
         }
     });
+    until("the kept files are the container's again", || shown(&mut guest) == 1);
 }
 
 fn upgrade() {
@@ -212,7 +220,7 @@ fn holder() {
     let outcome = readers.end(&mut guest);
     assert!(outcome.is_clean(), "{outcome:?}");
     let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-    assert_eq!(mounts.matches("fuse.lxcfs").count(), 1);
+    assert_eq!(mounts.matches("fuse.lxcfs").count(), 2);
 }
 
 fn second() {

@@ -177,6 +177,11 @@ impl World {
             .unwrap()
     }
 
+    /// A file the kernel keeps, of an attached container.
+    pub(crate) fn kept(&self, path: &str) -> PathBuf {
+        self.runtime_dir().join("kept").join(path)
+    }
+
     /// A file of the tree all share.
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.mount().join(path)).unwrap()
@@ -224,7 +229,9 @@ impl Drop for Second {
             kill(process.get(), 9);
         }
         let _ = self.daemon.wait();
-        let _ = mount::detach(&self.mount);
+        for mount in [self.mount.clone(), self.mount.with_file_name("run/kept")] {
+            let _ = mount::detach(mount);
+        }
     }
 }
 
@@ -237,7 +244,9 @@ impl Drop for World {
             kill(i32::try_from(daemon.id()).unwrap(), 15);
             let _ = daemon.wait();
         }
-        let _ = mount::detach(self.mount());
+        for mount in [self.mount(), self.runtime_dir().join("kept")] {
+            let _ = mount::detach(mount);
+        }
         for tree in self.layout.hierarchies() {
             let top = tree.mount_point.join(&self.cgroup);
             remove_tree(&top);
