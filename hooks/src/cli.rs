@@ -1,11 +1,12 @@
 //! The command line of `syscontainer-hooks`: the turn, and where things are.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, ValueEnum};
+use syscontainer_tools::JOURNAL;
 use syscontainer_tools::nic::{LINKS, Links};
 use syscontainer_tools::target::RECORDS;
 use ui::report::WithExit;
@@ -91,7 +92,7 @@ fn act(cli: &Cli) -> Report {
     let links = Links::new(&cli.links);
     let done: Result<()> = match cli.state {
         Turn::Prestart | Turn::CreateRuntime => {
-            prestart::prestart(&state, &cli.records, links, &cli.modules_allow)
+            prestart::prestart(&state, &cli.records, links, &cli.modules_allow, Path::new(JOURNAL))
         }
         Turn::Poststart => Ok(()),
         Turn::Poststop => prestart::poststop(&state, &cli.records, links),

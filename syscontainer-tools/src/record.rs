@@ -5,8 +5,11 @@
 //! names in any case, unknown members passed over, no version. What the predecessor did not know
 //! is added beside.
 
+mod element;
 mod entry;
 mod store;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,9 @@ pub struct Record {
     pub nics: Vec<NicEntry>,
     #[serde(rename = "networkRoute", skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteEntry>,
+    /// Names of elements that a start goes on without.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub may_fail: BTreeSet<String>,
 }
 
 impl Record {
@@ -88,7 +94,8 @@ impl Record {
 
     /// The generation after `before`, and its text.
     fn following(&self, before: &Self) -> (Self, Vec<u8>) {
-        let next = Self { version: VERSION, generation: before.generation + 1, ..self.clone() };
+        let mut next = Self { version: VERSION, generation: before.generation + 1, ..self.clone() };
+        next.prune();
         let mut text = serde_json::to_vec(&next).expect("a record has string keys alone");
         text.push(b'\n');
         (next, text)

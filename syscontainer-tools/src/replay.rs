@@ -112,13 +112,20 @@ fn is_same_link(one: &NicEntry, other: &NicEntry) -> bool {
     identity(one) == identity(other)
 }
 
-/// The record with the numbers that the host's devices have at this moment.
+/// The record with the numbers that the host's devices have at this moment. `without`: is told
+/// what is missing, and answers whether it may be.
 ///
 /// # Errors
-/// A device is gone, or another one has its name.
-pub fn refresh(record: &Record) -> Result<Record> {
+/// A device is gone, or another one has its name; a path leads nowhere.
+pub fn refresh(record: &Record, without: &mut dyn FnMut(&str, &Error) -> bool) -> Result<Record> {
     let mut fresh = record.clone();
-    let devices = record.devices.iter().map(device::refresh).collect::<Result<Vec<_>>>()?;
+    let mut devices = Vec::new();
+    for device in &record.devices {
+        devices.push(match device::refresh(device) {
+            Err(error) if without(&device.element(), &error) => device.clone(),
+            refreshed => refreshed?,
+        });
+    }
     for kind in device::LimitKind::ALL {
         for limit in kind.of_mut(&mut fresh) {
             // By the old numbers: two disks may have changed places.
@@ -136,7 +143,15 @@ pub fn refresh(record: &Record) -> Result<Record> {
             })
         })
     };
-    fresh.bind_sources = record.binds.iter().map(look).collect::<Result<_>>()?;
+    fresh.bind_sources.clear();
+    for bind in &record.binds {
+        match look(bind) {
+            Err(error) if without(&bind.element(), &error) => {
+                fresh.bind_sources.extend(record.source_of(bind).cloned());
+            }
+            looked => fresh.bind_sources.push(looked?),
+        }
+    }
     Ok(fresh)
 }
 

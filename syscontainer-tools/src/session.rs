@@ -9,6 +9,7 @@
 //! unlock
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,13 @@ use linux::Undo;
 use linux::signal::{Signal, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::device;
+use crate::audit::Audit;
 use crate::error::{Error, Result};
 use crate::nic::{self, Links};
 use crate::record::{Record, RecordFile};
 use crate::replay;
 use crate::target::Target;
+use crate::{device, start};
 
 /// How long a container may take to start before a command gives up on it.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +47,8 @@ pub struct Session {
     links: Links,
     live: Option<Box<Running>>,
     scope: Scope,
+    audit: Audit,
+    lenient: bool,
     signals: SignalFd,
 }
 
@@ -83,13 +87,15 @@ impl Session {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn of_hook(state: &OciState, dir: &Path, links: Links) -> Result<Self> {
+    pub fn of_hook(state: &OciState, dir: &Path, links: Links, journal: &Path) -> Result<Self> {
         let mut file = RecordFile::open(dir)?;
         file.settled()?;
         let live = Running::of_hook(state)?;
         nic::retire_earlier(&live, &links)?;
         let live = Some(Box::new(live));
-        Ok(Self { file, links, live, scope: Scope::Live, signals: hold_signals_back()? })
+        let audit = Audit::of(journal, &state.id);
+        let signals = hold_signals_back()?;
+        Ok(Self { file, links, live, scope: Scope::Live, audit, lenient: false, signals })
     }
 
     /// Locks the record of a container that has ended.
@@ -105,6 +111,8 @@ impl Session {
             links,
             live: None,
             scope: Scope::RecordOnly,
+            audit: Audit::of(Path::new(""), id),
+            lenient: false,
             signals: hold_signals_back()?,
         })
     }
@@ -132,7 +140,13 @@ impl Session {
                 .map_err(|error| error.within("take back what a killed command left half done"))?;
         }
         file.settled()?;
-        Ok(Self { file, links, live, scope, signals })
+        let audit = Audit::of(&target.journal, &target.id);
+        Ok(Self { file, links, live, scope, audit, lenient: false, signals })
+    }
+
+    /// From here on what is added is what a start goes on without if it has to.
+    pub fn add_as_optional(&mut self) {
+        self.lenient = true;
     }
 
     /// What is recorded.
@@ -186,6 +200,13 @@ impl Session {
             return Ok(());
         }
         let before = self.file.record().clone();
+        let marked;
+        let next = if self.lenient {
+            marked = next.with_new_optional(&before);
+            &marked
+        } else {
+            next
+        };
         self.file.announce(next)?;
         let live = match self.scope {
             Scope::Live => self.live.as_deref(),
@@ -203,6 +224,7 @@ impl Session {
                 if let Some(live) = live {
                     device::tell(live, &before, next);
                 }
+                self.audit.tell(&before, next, None);
                 Ok(())
             }
             Err(error) => {
@@ -211,7 +233,9 @@ impl Session {
                 if leftovers.is_empty() {
                     self.file.withdraw()?;
                 }
-                Err(error.leaving(&leftovers))
+                let error = error.leaving(&leftovers);
+                self.audit.tell(&before, next, Some(&error));
+                Err(error)
             }
         }
     }
@@ -222,8 +246,23 @@ impl Session {
     /// An element cannot be applied; the container must not start then.
     pub fn replay(&mut self) -> Result<()> {
         let Some(live) = self.live.as_deref() else { return Ok(()) };
-        let refreshed = replay::refresh(self.file.record())?;
+        let record = self.file.record();
+        let mut left_out = BTreeSet::new();
+        let refreshed = replay::refresh(record, &mut |name, error| {
+            let may_fail = record.may_fail.contains(name);
+            if may_fail {
+                start::tell(live, name, error);
+                left_out.insert(name.to_owned());
+            }
+            may_fail
+        })?;
         let nothing = Record::default();
+        if !refreshed.may_fail.is_empty() {
+            let there = start::in_stages(live, &self.links, &refreshed, left_out)?;
+            return self.file.replace(&refreshed).map_err(|error| {
+                Error::from(error).leaving(&start::take_out(live, &self.links, &there))
+            });
+        }
         let mut undo = Undo::new();
         let done = replay::lead(live, &self.links, &nothing, &refreshed, &mut undo);
         match done.and_then(|()| self.file.replace(&refreshed).map_err(Error::from)) {

@@ -26,6 +26,8 @@ pub struct Places {
     pub records: PathBuf,
     /// What is known of the host's links that containers have.
     pub links: Links,
+    /// Where changes are written down for whoever reads the journal.
+    pub journal: PathBuf,
     /// A process that is the container's init, instead of looking.
     pub pid: Option<Pid>,
     /// Its bundle.
@@ -42,6 +44,7 @@ pub struct Target {
     /// Where its record is.
     pub dir: PathBuf,
     pub(crate) links: Links,
+    pub(crate) journal: PathBuf,
     whose: Whose,
 }
 
@@ -84,6 +87,7 @@ impl Target {
             id: container.id.to_string(),
             dir: container.dir.clone(),
             links: places.links.clone(),
+            journal: places.journal.clone(),
             whose: Whose::Isula(container),
         })
     }
@@ -94,6 +98,7 @@ impl Target {
             id: foreign.id.clone(),
             dir: record_of(&places.records, &foreign.id)?,
             links: places.links.clone(),
+            journal: places.journal.clone(),
             whose: Whose::Foreign(foreign),
         })
     }
@@ -110,6 +115,7 @@ impl Target {
             id: name.to_owned(),
             dir: record_of(&places.records, name)?,
             links: places.links.clone(),
+            journal: places.journal.clone(),
             whose: Whose::Process { pid, bundle: places.bundle.clone() },
         })
     }

@@ -26,6 +26,7 @@ mod hotplug_nic;
 mod hotplug_nic_kinds;
 mod hotplug_nic_update;
 mod hotplug_path;
+mod hotplug_policy;
 mod hotplug_replay;
 mod hotplug_route;
 mod limits;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         hotplug_nic_kinds::stories(),
         hotplug_nic_update::stories(),
         hotplug_path::stories(),
+        hotplug_policy::stories(),
         hotplug_replay::stories(),
         hotplug_route::stories(),
         limits::stories(),

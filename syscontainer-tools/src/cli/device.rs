@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, OnFailure};
 use crate::device::{self, LimitKind, QosLimit, plan};
 use crate::error::{Error, Result};
 use crate::record::{LimitEntry, RecordFile};
@@ -27,6 +27,9 @@ pub(super) struct AddDeviceArgs {
     /// Replace a file that is at the container path
     #[arg(long)]
     force: bool,
+    /// What a start does without it: fail, or warn and go on
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "fail")]
+    on_failure: OnFailure,
     /// Record it for the next start, and leave the container as it is
     #[arg(long)]
     update_config_only: bool,
@@ -137,6 +140,7 @@ pub(super) fn add(context: &mut Context, args: &AddDeviceArgs) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let target = context.target(&args.container)?;
     let mut session = context.session(&target, args.update_config_only)?;
+    args.on_failure.of(&mut session);
     check_limits_beforehand(&session, &devices, args.follow_partition, &limits)?;
     for argument in &devices {
         let added = plan::add(session.record(), argument, args.follow_partition)

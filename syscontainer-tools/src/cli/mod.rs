@@ -23,9 +23,12 @@ use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
 use linux::process::Pid;
 use linux::signal::Signal;
 
+use crate::audit::JOURNAL;
+use crate::bounds::{Bounds, CONFIG};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::nic::{LINKS, Links};
+use crate::privileges;
 use crate::session::{Scope, Session};
 use crate::target::{Places, RECORDS, Target};
 use output::Output;
@@ -64,6 +67,12 @@ struct Global {
     /// Keep what is known of links given away in this directory
     #[arg(long, global = true, value_name = "DIR", default_value = LINKS)]
     links: PathBuf,
+    /// Write down changes for the journal that listens on this socket
+    #[arg(long, global = true, value_name = "SOCKET", default_value = JOURNAL)]
+    journal: PathBuf,
+    /// Read from this file how much a container may be given
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
     /// The container is the one with this init; its name is that of its record
     #[arg(long, global = true, value_name = "PID")]
     pid: Option<i32>,
@@ -125,6 +134,7 @@ enum Verb {
 #[derive(Debug)]
 pub(crate) struct Context {
     places: Places,
+    config: PathBuf,
     dry_run: bool,
     timeout: Duration,
     pub(crate) output: Output,
@@ -150,7 +160,8 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     // A careless parent may have left them blocked, and a session blocks them only for its time.
     let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
-    if let Err(error) = linux::signal::unblock(&signals) {
+    let ready = linux::signal::unblock(&signals).and_then(|()| privileges::keep_needed());
+    if let Err(error) = ready {
         return Output::new(name, cli.global.json).end(Err(error.into()));
     }
     let mut output = Output::new(name, cli.global.json);
@@ -230,9 +241,11 @@ fn context(global: Global, output: Output) -> Result<Context> {
             host: absolute(global.engine_files)?,
             records: absolute(global.records)?,
             links: Links::new(absolute(global.links)?),
+            journal: global.journal,
             pid,
             bundle: global.bundle.map(absolute).transpose()?,
         },
+        config: global.config,
         dry_run: global.dry_run,
         timeout: Duration::from_secs(global.timeout),
         output,
@@ -264,7 +277,29 @@ fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
     }
 }
 
+/// What becomes of a start when something that was added cannot be had any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum OnFailure {
+    /// The container does not start
+    Fail,
+    /// It starts without it
+    Warn,
+}
+
+impl OnFailure {
+    fn of(self, session: &mut Session) {
+        if self == Self::Warn {
+            session.add_as_optional();
+        }
+    }
+}
+
 impl Context {
+    /// How much a container may be given.
+    fn bounds(&self) -> Result<Bounds> {
+        Bounds::read(&self.config)
+    }
+
     /// The container that was named.
     pub(crate) fn target(&self, name: &str) -> Result<Target> {
         Target::find(&self.places, name)

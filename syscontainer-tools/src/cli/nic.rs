@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::Context;
 use super::output::matching;
+use super::{Context, OnFailure};
 use crate::error::{Error, Result};
 use crate::nic::{self, Address, Kind, LinkName, NicRequest, Rate, Rates, host, plan};
 use crate::record::RecordFile;
@@ -52,6 +52,9 @@ pub(super) struct AddNicArgs {
     /// Give away a link that the host needs itself
     #[arg(long)]
     force: bool,
+    /// What a start does without it: fail, or warn and go on
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "fail")]
+    on_failure: OnFailure,
     /// Record it for the next start, and leave the container as it is
     #[arg(long)]
     update_config_only: bool,
@@ -134,13 +137,15 @@ pub(super) fn add(context: &mut Context, args: &AddNicArgs) -> Result<()> {
     let request = parse(args).map_err(|error| Error::Usage(error.to_string()))?;
     let routes = gateways(&args.gateway, &request)?;
     let named = |error: Error| error.within("failed to add nic into container");
+    let bounds = context.bounds()?;
     let target = context.target(&args.container)?;
     let mut session = context.session(&target, args.update_config_only)?;
+    args.on_failure.of(&mut session);
     let host_name = match &request.names.host {
         Some(name) => name.clone(),
         None => nic::made_up_host_name(&request.names.container),
     };
-    let mut next = plan::add(session.record(), &request, &host_name).map_err(named)?;
+    let mut next = plan::add(session.record(), &request, &host_name, bounds).map_err(named)?;
     next = route::plan::add(&next, &routes).map_err(named)?;
     let strictness = host::Strictness { now: session.live().is_some(), force: args.force };
     host::check(&request, &target.dir, strictness)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, OnFailure};
 use crate::error::{Error, Result};
 use crate::path::{self, PathMapping, plan};
 use crate::record::RecordFile;
@@ -18,6 +18,9 @@ pub(super) struct AddPathArgs {
     /// Make a directory of the host that is missing
     #[arg(long)]
     create: bool,
+    /// What a start does without it: fail, or warn and go on
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "fail")]
+    on_failure: OnFailure,
     /// Record it for the next start, and leave the container as it is
     #[arg(long)]
     update_config_only: bool,
@@ -59,9 +62,11 @@ pub(super) fn add(context: &mut Context, args: &AddPathArgs) -> Result<()> {
         |text: &String| path::parse_addition(text).map_err(|error| Error::Usage(error.to_string()));
     let paths = args.paths.iter().map(parse).collect::<Result<Vec<PathMapping>>>()?;
     let named = |error: Error| error.within("Failed to add path");
+    let bounds = context.bounds()?;
     let target = context.target(&args.container)?;
     let mut session = context.session(&target, args.update_config_only)?;
-    plan::check_room(session.record(), paths.len()).map_err(named)?;
+    args.on_failure.of(&mut session);
+    plan::check_room(session.record(), paths.len(), bounds).map_err(named)?;
     for mapping in &paths {
         let (host, inside) = (mapping.host_path.display(), mapping.container_path.display());
         if args.create && !session.is_dry() {

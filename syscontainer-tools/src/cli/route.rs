@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::Context;
 use super::output::matching;
+use super::{Context, OnFailure};
 use crate::error::{Error, Result};
 use crate::record::{RecordFile, RouteEntry};
 use crate::route::plan::{self, Matching, shown};
@@ -13,6 +13,9 @@ use crate::route::{RouteError, parse_patterns, parse_routes};
 /// Add routes to a container: all of them, or none
 #[derive(Debug, Args)]
 pub(super) struct AddRouteArgs {
+    /// What a start does without them: fail, or warn and go on
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "fail")]
+    on_failure: OnFailure,
     /// Record them for the next start, and leave the container as it is
     #[arg(long)]
     update_config_only: bool,
@@ -63,6 +66,7 @@ pub(super) fn add(context: &mut Context, args: &AddRouteArgs) -> Result<()> {
     let routes = parse_routes(&args.rules).map_err(usage("failed to add route"))?;
     let target = context.target(&args.container)?;
     let mut session = context.session(&target, args.update_config_only)?;
+    args.on_failure.of(&mut session);
     let next = plan::add(session.record(), &routes).map_err(named)?;
     session.change(&next).map_err(named)?;
     for route in &routes {

@@ -4,14 +4,10 @@ use super::address::{Address, HardwareAddress};
 use super::entry::parsed;
 use super::parse::{Kind, LinkName, NicNames, NicRequest};
 use super::rate::Rate;
+use crate::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::record::{NicEntry, Record, RouteEntry};
 use crate::route;
-
-/// As many links of any kind as a container may have been given.
-pub const NICS_MAX: usize = 128;
-/// As many links of the host's.
-pub const GIVEN_MAX: usize = 8;
 
 /// What is to be different about a link.
 #[derive(Debug, Clone, Default)]
@@ -39,10 +35,17 @@ pub struct Removal {
 ///
 /// # Errors
 /// A name or an address is taken, or there are too many.
-pub fn add(record: &Record, request: &NicRequest, host: &LinkName) -> Result<Record> {
+pub fn add(
+    record: &Record,
+    request: &NicRequest,
+    host: &LinkName,
+    bounds: Bounds,
+) -> Result<Record> {
     let given = |kind: &str| kind == Kind::Eth.to_string();
     let given_now = record.nics.iter().filter(|nic| given(&nic.kind)).count();
-    if record.nics.len() >= NICS_MAX || (request.kind == Kind::Eth && given_now >= GIVEN_MAX) {
+    if record.nics.len() >= bounds.nics
+        || (request.kind == Kind::Eth && given_now >= bounds.physical_nics)
+    {
         return Err(Error::Limit("Nic already reach max limit".into()));
     }
     let entry = request.to_entry(host);
@@ -170,7 +173,7 @@ mod tests {
     }
 
     fn added(record: &Record, request: &NicRequest) -> Result<Record> {
-        add(record, request, request.names.host.as_ref().unwrap())
+        add(record, request, request.names.host.as_ref().unwrap(), Bounds::default())
     }
 
     #[track_caller]
@@ -213,11 +216,11 @@ mod tests {
             })
         };
         let ninth = request(Kind::Eth, "p9:x9", "10.9.9.9/24");
-        let full = fill(Kind::Eth, GIVEN_MAX);
+        let full = fill(Kind::Eth, 8);
         let error = added(&full, &ninth).unwrap_err();
         assert_eq!((error.code(), &*error.to_string()), (5, "Nic already reach max limit"));
         assert!(added(&full, &request(Kind::Veth, "h9:x9", "10.9.9.9/24")).is_ok());
-        let full = fill(Kind::Veth, NICS_MAX);
+        let full = fill(Kind::Veth, 128);
         assert_eq!(added(&full, &ninth).unwrap_err().code(), 5);
     }
 

@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use super::{PathMapping, look, parsed};
+use crate::bounds::Bounds;
 use crate::error::{Error, Result};
 use crate::record::{BindEntry, Record};
-
-/// As many paths as the user guide allows.
-pub const PATHS_MAX: usize = 128;
 
 /// Whether so many more would be too many: then none of them is added.
 ///
 /// # Errors
 /// They would.
-pub fn check_room(record: &Record, more: usize) -> Result<()> {
-    if record.binds.len() + more > PATHS_MAX {
+pub fn check_room(record: &Record, more: usize, bounds: Bounds) -> Result<()> {
+    if record.binds.len() + more > bounds.paths {
         return Err(Error::Limit("Path already reach max limit".into()));
     }
     Ok(())
@@ -111,13 +109,13 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_it() {
-        let full = (0..PATHS_MAX).fold(Record::default(), |mut record, number| {
+        let full = (0..128).fold(Record::default(), |mut record, number| {
             record.binds.push(BindEntry(format!("/etc:/p{number}:rw,rslave")));
             record
         });
-        assert!(check_room(&Record::default(), PATHS_MAX).is_ok());
-        let error = check_room(&full, 1).unwrap_err();
+        assert!(check_room(&Record::default(), 128, Bounds::default()).is_ok());
+        let error = check_room(&full, 1, Bounds::default()).unwrap_err();
         assert_eq!((error.code(), &*error.to_string()), (5, "Path already reach max limit"));
-        assert!(check_room(&Record::default(), PATHS_MAX + 1).is_err());
+        assert!(check_room(&Record::default(), 129, Bounds::default()).is_err());
     }
 }
