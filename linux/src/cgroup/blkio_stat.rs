@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::kernfs::read_text;
 use super::{Cgroup, Version};
 use crate::device::DeviceNumber;
-use crate::error::{Errno, Error, Result};
+use crate::error::Result;
 
 /// Counters of one disk; each only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,19 +38,11 @@ impl Cgroup {
         let Some(place) = self.place_with("blkio").or_else(|| self.place_with("io")) else {
             return Ok(BlockUsages::new());
         };
-        let read = |file: &str| match read_text(&place.dir.join(file)) {
-            Ok(text) => Ok(text),
-            // Not every kernel has each file, and the top of the v2 tree has it since 5.15.
-            Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
-            Err(errno) => {
-                Err(Error::new(format!("read {}", place.dir.join(file).display()), errno))
-            }
-        };
         if place.hierarchy.version == Version::V2 {
-            return Ok(parse_v2(&read("io.stat")?));
+            return Ok(parse_v2(&place.read_if_there("io.stat")?));
         }
         for (bytes, operations) in V1_FILES {
-            let usages = parse_v1(&read(bytes)?, &read(operations)?);
+            let usages = parse_v1(&place.read_if_there(bytes)?, &place.read_if_there(operations)?);
             if !usages.is_empty() {
                 return Ok(usages);
             }

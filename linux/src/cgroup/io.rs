@@ -3,7 +3,6 @@
 //! Shares need a scheduler that knows them: BFQ for `*.bfq.*`, the io.cost model for `io.weight`,
 //! CFQ (gone since Linux 5.0) for the rest. Documentation/block/bfq-iosched.rst, cgroup-v2.rst "IO".
 
-use super::kernfs::read_text;
 use super::plan::{Plan, Setting, unsupported};
 use super::resources::{Block, Throttle, ThrottleKind};
 use super::{Cgroup, Place, Version};
@@ -46,19 +45,12 @@ impl Cgroup {
         let Some(place) = self.place_with("blkio").or_else(|| self.place_with("io")) else {
             return Ok(Vec::new());
         };
-        let read = |file: &str| match read_text(&place.dir.join(file)) {
-            Ok(text) => Ok(text),
-            Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
-            Err(errno) => {
-                Err(Error::new(format!("read {}", place.dir.join(file).display()), errno))
-            }
-        };
         if place.hierarchy.version == Version::V2 {
-            return Ok(parse_v2(&read("io.max")?));
+            return Ok(parse_v2(&place.read_if_there("io.max")?));
         }
         let mut throttles = Vec::new();
         for kind in ThrottleKind::ALL {
-            throttles.extend(parse_v1(kind, &read(kind.v1())?));
+            throttles.extend(parse_v1(kind, &place.read_if_there(kind.v1())?));
         }
         Ok(throttles)
     }

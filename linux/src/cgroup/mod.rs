@@ -52,7 +52,7 @@ pub use pressure::Pressure;
 pub use resources::{Bound, Resources};
 
 use self::kernfs::read_bounded;
-use crate::error::{Errno, Error, Result};
+use crate::error::{Context as _, Errno, Error, Result};
 use crate::process::Pid;
 
 /// The directories of one cgroup.
@@ -195,5 +195,15 @@ impl Place {
     fn up_the_tree(&self) -> impl Iterator<Item = &Path> {
         let top = &self.hierarchy.mount_point;
         self.dir.ancestors().take_while(move |dir| dir.starts_with(top))
+    }
+
+    /// A file's text, empty where the kernel has no such file or the cgroup is gone. Not every
+    /// kernel has each file, and the top of the v2 tree has some since 5.15 only.
+    fn read_if_there(&self, file: &str) -> Result<String> {
+        let path = self.dir.join(file);
+        match kernfs::read_text(&path) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(String::new()),
+            read => read.during(|| format!("read {}", path.display())),
+        }
     }
 }
