@@ -63,8 +63,12 @@ fn instead(server: &Server, entry: &Entry, cpu: u32, out: &mut Vec<u8>) {
 /// The host's own text. A file this host does not have is empty.
 fn host_text(server: &Server, entry: &Entry, cpu: u32, out: &mut Vec<u8>) {
     let read = match entry.node {
-        Node::File(View::Meminfo) => server.host.meminfo.read(out),
-        Node::File(View::Stat) => server.host.stat.read(out),
+        Node::File(View::Meminfo) => {
+            server.host.meminfo.get(Duration::ZERO).map(|host| out.extend_from_slice(&host.text))
+        }
+        Node::File(View::Stat) => {
+            server.host.stat.get(Duration::ZERO).map(|host| out.extend_from_slice(&host))
+        }
         _ => host::read_path(&tree::host_path(entry, cpu), out),
     };
     if read.is_err() {
@@ -156,8 +160,7 @@ fn meminfo(
     if !container.settings.swap {
         sample.swap = None;
     }
-    let mut host = Vec::with_capacity(4096);
-    server.host.meminfo.read(&mut host).map_err(Cause::read)?;
+    let host = server.host.meminfo.get(fresh).map_err(Cause::read)?;
     let policy = view::meminfo::Policy {
         strict: container.settings.strict,
         without_zswap: !container.settings.zswap,
@@ -176,9 +179,7 @@ fn swaps(
     let sources = container.sources(&server.trees);
     let memory = sources.memory.as_ref().ok_or(Cause::Controller)?;
     let sample = memory.sample(&server.trees, fresh).map_err(Cause::read)?;
-    let mut host = Vec::with_capacity(4096);
-    server.host.meminfo.read(&mut host).map_err(Cause::read)?;
-    let host_swap = view::meminfo::HostTotals::parse(&host).swap;
+    let host_swap = server.host.meminfo.get(fresh).map_err(Cause::read)?.swap;
     let swap = sample.swap.filter(|_| container.settings.swap);
     let (total, free) = swap.map_or((0, 0), |swap| swap.total_and_free(host_swap << 10));
     view::swaps::render(total >> 10, free >> 10, out);
@@ -193,8 +194,7 @@ fn stat(
 ) -> Result<(), Cause> {
     let budget = container.budget(server, fresh)?;
     let record = cpu_record(server, container, &budget)?;
-    let mut host = Vec::with_capacity(4096);
-    server.host.stat.read(&mut host).map_err(Cause::read)?;
+    let host = server.host.stat.get(fresh).map_err(Cause::read)?;
     let visible = sys_cpu::visible(&budget, container.settings.numbering);
     // Without the sampler, what is certain: the reader itself runs, and nobody is known to wait.
     let load = container.load().unwrap_or_default();

@@ -110,7 +110,7 @@ impl Attached {
     ) -> linux::Result<Container> {
         let settings = server.config.of(id);
         // Slots are small numbers, pid namespaces large ones: the keys of both never meet.
-        Container::new(&server.trees, pid, u64::from(slot), id.into(), settings)
+        Container::new(pid, u64::from(slot), id.into(), settings)
     }
 
     fn insert(&self, id: &str, slot: u32, container: Container) -> Arc<Container> {

@@ -91,8 +91,8 @@ impl Callers {
         let init = linux::pidns::init_of(tid).map_err(|_| Cause::Identity)?;
         let settings = server.config.defaults.clone();
         let name = format!("pid-ns-{pid_ns}");
-        let container = Container::new(&server.trees, init, pid_ns, name, settings)
-            .map_err(|_| Cause::Identity)?;
+        let container =
+            Container::new(init, pid_ns, name, settings).map_err(|_| Cause::Identity)?;
         // The pidfd pins the namespace from here on; what was read before has to hold still.
         if namespace(&init.to_string(), "pid") != Some(pid_ns) || !container.is_alive() {
             return Err(Cause::Identity);
@@ -118,8 +118,7 @@ impl Callers {
         let init = self.eldest(server, tid).ok_or(Cause::Identity)?;
         let settings = server.config.defaults.clone();
         let name = format!("cgroup-{key:x}");
-        let container = Container::new(&server.trees, init, key, name, settings)
-            .map_err(|_| Cause::Identity)?;
+        let container = Container::new(init, key, name, settings).map_err(|_| Cause::Identity)?;
         let container = Arc::new(container);
         self.by_cgroup
             .write()

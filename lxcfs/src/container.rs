@@ -45,7 +45,8 @@ pub struct Container {
     /// What its files look like.
     pub settings: Settings,
     pidfd: PidFd,
-    sources: RwLock<Arc<Sources>>,
+    /// None until somebody asks, and again when nobody has for a while.
+    sources: RwLock<Option<Arc<Sources>>>,
     checked: AtomicU64,
     used: AtomicU64,
     cpu: Mutex<Option<Record>>,
@@ -100,13 +101,6 @@ impl Sources {
             places,
         }
     }
-
-    fn close(&self, trees: &Trees) {
-        self.memory.iter().for_each(|memory| memory.close(trees));
-        self.cpu.close(trees);
-        self.block.close(trees);
-        self.pressure.iter().flatten().for_each(|file| file.close(trees));
-    }
 }
 
 /// The unit in hugetlb's file names of the page size meminfo shows by default.
@@ -123,7 +117,6 @@ impl Container {
     ///
     /// An error says that the process is gone or that its cgroups cannot be told.
     pub fn new(
-        trees: &Trees,
         init: Pid,
         identity: u64,
         name: String,
@@ -131,14 +124,14 @@ impl Container {
     ) -> linux::Result<Container> {
         let pidfd = PidFd::open(init)?;
         let start = linux::process::start_time(init)?.saturating_mul(TICK_US);
-        let places = Places::of(trees, &source::membership(init)?);
+        source::membership(init)?;
         Ok(Container {
             key: Key { identity, start },
             name,
             init,
             settings,
             pidfd,
-            sources: RwLock::new(Arc::new(Sources::new(places))),
+            sources: RwLock::new(None),
             checked: AtomicU64::new(now_us()),
             used: AtomicU64::new(now_us()),
             cpu: Mutex::new(None),
@@ -180,20 +173,28 @@ impl Container {
         {
             self.look_again(trees);
         }
-        Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner))
+        let known = self.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
+        known.unwrap_or_else(|| {
+            // A zombie init is in no cgroup to speak of.
+            let places = source::membership(self.init)
+                .map(|membership| Places::of(trees, &membership))
+                .unwrap_or_default();
+            let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(sources.get_or_insert_with(|| Arc::new(Sources::new(places))))
+        })
     }
 
     fn look_again(&self, trees: &Trees) {
-        // A zombie init is in no cgroup to speak of; what was known of it stays.
+        // What was known of an init that is a zombie now stays.
         let Ok(membership) = source::membership(self.init) else { return };
         let places = Places::of(trees, &membership);
-        let known = Arc::clone(&self.sources.read().unwrap_or_else(PoisonError::into_inner));
-        if places == known.places || !self.is_alive() {
+        if !self.is_alive() {
             return;
         }
-        *self.sources.write().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(Sources::new(places));
-        known.close(trees);
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        if sources.as_ref().is_some_and(|known| known.places != places) {
+            *sources = Some(Arc::new(Sources::new(places)));
+        }
     }
 
     /// What it may use of the CPUs.
@@ -263,9 +264,9 @@ impl Container {
     }
 
     /// Lets descriptors and kept texts go; they come back when somebody asks.
-    pub fn rest(&self, trees: &Trees) {
-        self.sources.read().unwrap_or_else(PoisonError::into_inner).close(trees);
-        lock(&self.kept).clear();
+    pub fn rest(&self) {
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.kept) = HashMap::new();
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use linux::{Context as _, Errno};
 use rustix::fs::{Mode, OFlags};
 
-use crate::view::cpuinfo::HostCpus;
+use crate::view::{cpuinfo::HostCpus, meminfo::HostMeminfo};
 
 /// How old the text of cpuinfo may be: the kernel samples every CPU's clock for each read of it.
 const CPUINFO_AGE: Duration = Duration::from_secs(1);
@@ -37,6 +37,39 @@ impl HostFile {
             None => Err(Errno::NOENT),
         }
         .during(|| format!("read {}", self.path))
+    }
+}
+
+/// A file of the host that many answers are made from, and what was made of it.
+#[derive(Debug)]
+pub struct Recent<T> {
+    file: HostFile,
+    parse: fn(Vec<u8>) -> T,
+    last: Mutex<Option<(Instant, Arc<T>)>>,
+}
+
+impl<T> Recent<T> {
+    fn open(path: &str, parse: fn(Vec<u8>) -> T) -> Recent<T> {
+        Recent { file: HostFile::open(path), parse, last: Mutex::new(None) }
+    }
+
+    /// At most `fresh` old. Reading happens without the lock: two callers may read at once, none
+    /// waits for another's read.
+    pub fn get(&self, fresh: Duration) -> linux::Result<Arc<T>> {
+        let kept = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, known)) = kept.filter(|(read, _)| read.elapsed() < fresh) {
+            return Ok(known);
+        }
+        let now = Instant::now();
+        let mut text = Vec::with_capacity(CHUNK);
+        self.file.read(&mut text)?;
+        let new = Arc::new((self.parse)(text));
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two that read at once the later one's stays: counters in it do not go back.
+        if last.as_ref().is_none_or(|(read, _)| *read <= now) {
+            *last = Some((now, Arc::clone(&new)));
+        }
+        Ok(new)
     }
 }
 
@@ -83,11 +116,10 @@ fn read_at(fd: &OwnedFd, out: &mut Vec<u8>, offset: u64) -> rustix::io::Result<u
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names are the files")]
 pub struct Host {
-    pub meminfo: HostFile,
-    pub stat: HostFile,
-    cpuinfo: HostFile,
+    pub meminfo: Recent<HostMeminfo>,
+    pub stat: Recent<Vec<u8>>,
+    cpuinfo: Recent<HostCpus>,
     online: HostFile,
-    cpus: Mutex<Option<(Instant, Arc<HostCpus>)>>,
     /// `vm.overcommit_ratio` when the daemon started.
     pub overcommit_ratio: u64,
     /// When the host booted, in seconds of the wall clock: the time stamp of every file.
@@ -102,37 +134,28 @@ impl Host {
             .ok()
             .and_then(|()| crate::text::number(&ratio))
             .unwrap_or(50);
-        let stat = HostFile::open("/proc/stat");
-        let mut text = Vec::new();
+        let stat = Recent::open("/proc/stat", |text| text);
         let boot_time = stat
-            .read(&mut text)
+            .get(Duration::ZERO)
             .ok()
-            .and_then(|()| crate::text::pairs(&text).find(|(key, _)| *key == b"btime"))
-            .map_or(0, |(_, value)| value);
+            .and_then(|text| {
+                let mut pairs = crate::text::pairs(&text);
+                pairs.find_map(|(key, value)| (key == b"btime").then_some(value))
+            })
+            .unwrap_or(0);
         Host {
-            meminfo: HostFile::open("/proc/meminfo"),
+            meminfo: Recent::open("/proc/meminfo", HostMeminfo::parse),
             stat,
-            cpuinfo: HostFile::open("/proc/cpuinfo"),
+            cpuinfo: Recent::open("/proc/cpuinfo", |text| HostCpus::parse(&text)),
             online: HostFile::open("/sys/devices/system/cpu/online"),
-            cpus: Mutex::new(None),
             overcommit_ratio,
             boot_time,
         }
     }
 
-    /// The CPUs' blocks, at most a second old. Reading happens without the lock: two callers may
-    /// read at once, none waits for another's read.
+    /// The CPUs' blocks, at most a second old.
     pub fn cpus(&self) -> linux::Result<Arc<HostCpus>> {
-        let kept = self.cpus.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, cpus)) = kept.filter(|(read, _)| read.elapsed() < CPUINFO_AGE) {
-            return Ok(cpus);
-        }
-        let mut text = Vec::new();
-        self.cpuinfo.read(&mut text)?;
-        let cpus = Arc::new(HostCpus::parse(&text));
-        *self.cpus.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((Instant::now(), Arc::clone(&cpus)));
-        Ok(cpus)
+        self.cpuinfo.get(CPUINFO_AGE)
     }
 
     /// The CPUs in use on the host.

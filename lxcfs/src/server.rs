@@ -111,7 +111,7 @@ impl Server {
     /// Lets go what is gone or has not been asked for; returns who is left.
     pub fn sweep(&self) -> Vec<Arc<Container>> {
         for gone in self.callers.sweep().into_iter().chain(self.attached.sweep()) {
-            gone.rest(&self.trees);
+            gone.rest();
             if let Err(error) = self.state.forget(gone.key) {
                 tracing::warn!(container = gone.name, %error, "record kept");
             }
@@ -120,7 +120,7 @@ impl Server {
         let now = crate::host::now_us();
         for container in &left {
             if now.saturating_sub(container.used()) > REST_US {
-                container.rest(&self.trees);
+                container.rest();
             }
         }
         left

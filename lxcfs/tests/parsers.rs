@@ -108,7 +108,8 @@ proptest! {
         let mut out = Vec::new();
         for version in [Version::V1, Version::V2] {
             let policy = view::meminfo::Policy::default();
-            view::meminfo::render(&text, &sample(&other, version), &policy, &mut out);
+            let host = view::meminfo::HostMeminfo::parse(text.clone());
+            view::meminfo::render(&host, &sample(&other, version), &policy, &mut out);
             CpuUsage::parse_throttled(&text, version);
         }
         let cpus = view::cpuinfo::HostCpus::parse(&text);

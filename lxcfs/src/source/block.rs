@@ -24,7 +24,7 @@ use crate::{
     text,
 };
 
-/// How old the list of names may be.
+/// How old the list of names and sizes may be.
 const NAMES_AGE: Duration = Duration::from_secs(1);
 /// More entries than this in `/dev` are not looked at.
 const DEV_ENTRIES: usize = 4096;
@@ -51,6 +51,8 @@ enum Files {
 struct Names {
     by_number: BTreeMap<Number, String>,
     root: Option<Number>,
+    /// In KiB, of those that were asked for; `None` for a device that is gone or is no disk.
+    sizes: Mutex<BTreeMap<Number, Option<u64>>>,
 }
 
 impl BlockSource {
@@ -91,7 +93,7 @@ impl BlockSource {
                     .or_else(|| if quiet { None } else { host_name(number) })
             };
             // A loop device without a file has no size and is no disk; the kernel lists none either.
-            let blocks = size_of_disk(number).filter(|&blocks| blocks > 0);
+            let blocks = names.size(number).filter(|&blocks| blocks > 0);
             if let (Some(name), Some(blocks)) = (name, blocks) {
                 disks.push(Disk { number, name, blocks, counters });
             }
@@ -130,15 +132,6 @@ impl BlockSource {
             Some((Instant::now(), Arc::clone(&names)));
         names
     }
-
-    /// Lets all descriptors go.
-    pub fn close(&self, trees: &Trees) {
-        match &self.files {
-            Files::Stat(file) => file.close(trees),
-            Files::V1(files) => files.iter().for_each(|(_, file)| file.close(trees)),
-            Files::None => {}
-        }
-    }
 }
 
 impl Names {
@@ -159,6 +152,15 @@ impl Names {
             names.by_number = block_nodes(&dev).unwrap_or_default();
         }
         Some(names)
+    }
+
+    fn size(&self, number: Number) -> Option<u64> {
+        let known = self.sizes.lock().unwrap_or_else(PoisonError::into_inner).get(&number).copied();
+        known.unwrap_or_else(|| {
+            let size = size_of_disk(number);
+            self.sizes.lock().unwrap_or_else(PoisonError::into_inner).insert(number, size);
+            size
+        })
     }
 }
 

@@ -127,31 +127,6 @@ impl CpuSource {
         }
         Ok(Some(usage))
     }
-
-    /// Lets all descriptors go.
-    pub fn close(&self, trees: &Trees) {
-        match &self.usage {
-            Some(Usage::Stat(stat)) => stat.close(trees),
-            Some(Usage::Split(user, system)) => {
-                user.close(trees);
-                system.close(trees);
-            }
-            None => {}
-        }
-        for quota in &self.quotas {
-            match quota {
-                Quota::Max(file) => file.close(trees),
-                Quota::Cfs(quota, period) => {
-                    quota.close(trees);
-                    period.close(trees);
-                }
-            }
-        }
-        let throttled = self.throttled.iter().map(|(_, file)| file);
-        for file in self.masks.iter().chain(throttled) {
-            file.close(trees);
-        }
-    }
 }
 
 impl Quota {

@@ -152,13 +152,4 @@ impl MemorySource {
             Some((Instant::now(), Arc::clone(&bounds)));
         bounds
     }
-
-    /// Lets all descriptors go.
-    pub fn close(&self, trees: &Trees) {
-        let single = [&self.stat, &self.usage, &self.kernel, &self.swap_usage, &self.swappiness];
-        let huge = self.huge.iter().flat_map(|huge| huge.limits.iter().chain([&huge.usage]));
-        for file in single.into_iter().chain(&self.limits).chain(&self.swap_limits).chain(huge) {
-            file.close(trees);
-        }
-    }
 }

@@ -33,7 +33,7 @@ pub struct Trees {
     layout: Layout,
     tops: Vec<OwnedFd>,
     /// Descriptors kept open, and how many that may be.
-    kept: AtomicUsize,
+    kept: Arc<AtomicUsize>,
     budget: usize,
 }
 
@@ -49,17 +49,12 @@ impl Trees {
                     .during(|| format!("open {}", tree.mount_point.display()))
             })
             .collect::<linux::Result<Vec<_>>>()?;
-        Ok(Trees { layout, tops, kept: AtomicUsize::new(0), budget })
+        Ok(Trees { layout, tops, kept: Arc::default(), budget })
     }
 
     /// A host without any hierarchy: everything falls back, nothing fails.
     pub fn none() -> Trees {
-        Trees {
-            layout: Layout::of(Vec::new()),
-            tops: Vec::new(),
-            kept: AtomicUsize::new(0),
-            budget: 0,
-        }
+        Trees { layout: Layout::of(Vec::new()), tops: Vec::new(), kept: Arc::default(), budget: 0 }
     }
 
     /// Files kept open at this moment.
@@ -128,7 +123,6 @@ impl Place {
         while self.version == Version::V2 {
             let file = self.file("cgroup.controllers");
             let read = optional(&file, trees, &mut text);
-            file.close(trees);
             // One that is gone or cannot be read stays: what it lacks is told where it is missed.
             if read.is_none() || words(&text).any(|word| word == controller.as_bytes()) {
                 break;
@@ -190,12 +184,25 @@ impl Places {
     }
 }
 
+/// A descriptor kept open, counted until it is closed.
+#[derive(Debug)]
+struct Kept {
+    fd: OwnedFd,
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One file of a cgroup, opened at first use and kept open while there is room.
 #[derive(Debug)]
 pub struct CgroupFile {
     tree: usize,
     path: PathBuf,
-    kept: RwLock<Option<Arc<OwnedFd>>>,
+    kept: RwLock<Option<Arc<Kept>>>,
 }
 
 impl CgroupFile {
@@ -204,7 +211,7 @@ impl CgroupFile {
         let start = out.len();
         let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner).clone();
         let read = match kept {
-            Some(fd) => host::read_record(&fd, out),
+            Some(kept) => host::read_record(&kept.fd, out),
             None => self.open(trees).and_then(|fd| {
                 let read = host::read_record(&fd, out);
                 if read.is_ok() {
@@ -220,21 +227,10 @@ impl CgroupFile {
         .inspect_err(|_| out.truncate(start))
     }
 
-    /// Lets the descriptor go; the next read opens the file again.
-    pub fn close(&self, trees: &Trees) {
-        if self.kept.write().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            trees.kept.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
     fn keep(&self, trees: &Trees, fd: OwnedFd) {
-        if trees.kept.fetch_add(1, Ordering::Relaxed) >= trees.budget {
-            trees.kept.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        if kept.replace(Arc::new(fd)).is_some() {
-            trees.kept.fetch_sub(1, Ordering::Relaxed);
+        let kept = Kept { fd, count: Arc::clone(&trees.kept) };
+        if kept.count.fetch_add(1, Ordering::Relaxed) < trees.budget {
+            *self.kept.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(kept));
         }
     }
 

@@ -17,11 +17,11 @@ pub struct Policy {
     pub overcommit_ratio: u64,
 }
 
-/// Writes the container's meminfo. `host` is the host's.
-pub fn render(host: &[u8], memory: &MemorySample, policy: &Policy, out: &mut Vec<u8>) {
-    let lines = Lines::new(&HostTotals::parse(host), memory, policy);
-    out.reserve(host.len() + 16);
-    for line in host.split_inclusive(|&byte| byte == b'\n') {
+/// Writes the container's meminfo.
+pub fn render(host: &HostMeminfo, memory: &MemorySample, policy: &Policy, out: &mut Vec<u8>) {
+    let lines = Lines::new(host, memory, policy);
+    out.reserve(host.text.len() + 16);
+    for line in host.text.split_inclusive(|&byte| byte == b'\n') {
         let key = key(line);
         match lines.answer(key) {
             Answer::Value(value) => put(line, key.len() + 1, value, out),
@@ -40,9 +40,11 @@ enum Answer {
     Unknown,
 }
 
-/// What has to be known of the host before the first line can be written, in kB.
+/// The host's meminfo, and what has to be known of it before the first line can be written, in kB.
 #[derive(Debug, Default)]
-pub struct HostTotals {
+pub struct HostMeminfo {
+    /// The file.
+    pub text: Vec<u8>,
     /// `MemTotal`.
     pub memory: u64,
     /// `SwapTotal`.
@@ -50,20 +52,20 @@ pub struct HostTotals {
     huge_page: u64,
 }
 
-impl HostTotals {
-    /// Reads them from the host's meminfo.
-    pub fn parse(host: &[u8]) -> HostTotals {
-        let mut totals = HostTotals::default();
-        for line in host.split_inclusive(|&byte| byte == b'\n') {
+impl HostMeminfo {
+    /// Reads the totals.
+    pub fn parse(text: Vec<u8>) -> HostMeminfo {
+        let mut host = HostMeminfo::default();
+        for line in text.split_inclusive(|&byte| byte == b'\n') {
             let field = match key(line) {
-                b"MemTotal" => &mut totals.memory,
-                b"SwapTotal" => &mut totals.swap,
-                b"Hugepagesize" => &mut totals.huge_page,
+                b"MemTotal" => &mut host.memory,
+                b"SwapTotal" => &mut host.swap,
+                b"Hugepagesize" => &mut host.huge_page,
                 _ => continue,
             };
             *field = value(line).unwrap_or(0);
         }
-        totals
+        HostMeminfo { text, ..host }
     }
 }
 
@@ -90,7 +92,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(host: &HostTotals, memory: &MemorySample, policy: &Policy) -> Lines {
+    fn new(host: &HostMeminfo, memory: &MemorySample, policy: &Policy) -> Lines {
         let stat = memory.stat;
         // A limit below one kB would make MemTotal 0, by which programs divide.
         let total = memory.limit.map_or(host.memory, |limit| (limit >> 10).min(host.memory)).max(1);

@@ -14,7 +14,7 @@ fn policy() -> Policy {
 
 fn rendered(memory: &MemorySample) -> String {
     let mut out = Vec::new();
-    render(HOST, memory, &policy(), &mut out);
+    render(&HostMeminfo::parse(HOST.to_vec()), memory, &policy(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -49,7 +49,7 @@ fn v2_golden() {
 #[test]
 fn without_a_limit_the_host_is_the_bound() {
     let text = rendered(&MemorySample::default());
-    assert_eq!(line(&text, "MemTotal"), HostTotals::parse(HOST).memory);
+    assert_eq!(line(&text, "MemTotal"), HostMeminfo::parse(HOST.to_vec()).memory);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn strict_leaves_unknown_lines_out() {
     let mut out = Vec::new();
     let policy = Policy { strict: true, ..policy() };
     let host = b"MemTotal:  100 kB\nSecret:   77 kB\nDirectMap4k:  8 kB\n";
-    render(host, &MemorySample::default(), &policy, &mut out);
+    render(&HostMeminfo::parse(host.to_vec()), &MemorySample::default(), &policy, &mut out);
     assert_eq!(String::from_utf8(out).unwrap(), "MemTotal:  100 kB\n");
 }
 
@@ -124,7 +124,7 @@ proptest! {
             limit: limit.map(|limit| limit >> shift), usage: usage >> shift, stat, swap, huge_pages: None,
         });
         let total = line(&text, "MemTotal");
-        prop_assert!(total >= 1 && total <= HostTotals::parse(HOST).memory);
+        prop_assert!(total >= 1 && total <= HostMeminfo::parse(HOST.to_vec()).memory);
         for part in text.lines().filter(|line| line.ends_with("kB")) {
             let (key, _) = part.split_once(':').unwrap();
             if !key.starts_with("Swap") && !key.starts_with("Vmalloc")
