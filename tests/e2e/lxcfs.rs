@@ -12,6 +12,7 @@ pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, FUSE];
     vec![
         story("lxcfs::a_container_sees_its_own_memory", NEEDS, memory),
+        story("lxcfs::an_update_shows_at_once", NEEDS, updated),
         story("lxcfs::wanted_off_or_required", NEEDS, choices),
         story("lxcfs::the_daemon_is_killed_and_comes_back", NEEDS, killed),
     ]
@@ -45,6 +46,43 @@ fn memory(world: &World) -> Result<()> {
     let asked = world.sleeper(&["-m", "64m", "--lxcfs", "on", &option, &dir])?;
     ensure!(total(&asked)? == 65536, "{} kB", total(&asked)?);
     asked.remove()?;
+    container.remove()?;
+    lxcfs.stop()
+}
+
+/// The files that openEuler's manual lists, and what it shows after an update.
+fn updated(world: &World) -> Result<()> {
+    let lxcfs = Lxcfs::start(world)?;
+    let [option, dir] = lxcfs.options();
+    let container = world.sleeper(&["--system-container", "-m", "64m", &option, &dir])?;
+    let mounts = container.exec(["cat", "/proc/mounts"]).ok()?;
+    for file in ["cpuinfo", "diskstats", "meminfo", "partitions", "stat", "swaps", "uptime"] {
+        let line = format!(
+            "lxcfs /proc/{file} fuse.lxcfs rw,nosuid,nodev,relatime,user_id=0,group_id=0,\
+             default_permissions,allow_other 0 0"
+        );
+        ensure!(mounts.stdout.lines().any(|mount| mount == line), "no {line} in {mounts}");
+    }
+    let cpus = std::thread::available_parallelism()?.get().min(2);
+    let mask = if cpus == 1 { "0" } else { "0-1" };
+    container.isula("update", ["--cpuset-cpus", mask, "--memory", "1G"]).ok()?;
+    // What the kernel keeps and what the daemon knows of limits are each 100 ms old at most.
+    wait::until("the update shows", Duration::from_secs(2), || {
+        Ok((total(&container)? == 1_048_576).then_some(()))
+    })?;
+    let places = "^processor|^physical id|^siblings|^core id|^cpu cores";
+    let cpuinfo = container.exec(["grep", "-E", places, "/proc/cpuinfo"]).ok()?;
+    let values: Vec<String> = cpuinfo
+        .stdout
+        .lines()
+        .filter_map(|line| Some(line.split_once(": ")?.1.to_owned()))
+        .collect();
+    // arm64 has no line but the first.
+    let wanted: Vec<String> = match values.len() / cpus {
+        1 => (0..cpus).map(|cpu| cpu.to_string()).collect(),
+        _ => (0..cpus).flat_map(|cpu| [cpu, cpu, 1, 0, 1].map(|value| value.to_string())).collect(),
+    };
+    ensure!(values == wanted, "{cpuinfo}");
     container.remove()?;
     lxcfs.stop()
 }

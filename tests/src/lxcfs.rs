@@ -65,7 +65,9 @@ impl Drop for Lxcfs<'_> {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         // What a killed daemon leaves.
-        let mount = self.world.path("lxcfs");
-        let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+        for mount in ["lxcfs", "lxcfs-run/kept"] {
+            let flags = rustix::mount::UnmountFlags::DETACH;
+            let _ = rustix::mount::unmount(self.world.path(mount), flags);
+        }
     }
 }
