@@ -9,6 +9,7 @@ use serde_json::json;
 use tests::need::{BUSYBOX, CONTAINERD, DOCKER, PODMAN, ROOT};
 use tests::{Call, Story, World, story};
 
+use crate::added::source;
 use crate::engines::{self, Engine};
 use crate::links::{Bridge, Port, has_link};
 
@@ -90,12 +91,6 @@ impl Guest<'_> {
         self.tools(&["reconcile", name]).ok()?;
         self.has_all()
     }
-}
-
-fn source(world: &World) -> Result<PathBuf> {
-    let dir = world.new_directory("source")?;
-    fs::write(dir.join("file"), "host\n")?;
-    Ok(dir)
 }
 
 fn guest<'w>(

@@ -13,6 +13,8 @@ use serde_json::Value;
 use tests::need::{BUSYBOX, ROOT};
 use tests::{Container, Story, World, story};
 
+use crate::links::{Bridge, Port};
+
 pub(crate) fn stories() -> Vec<Story> {
     vec![
         story("hotplug_model::some_steps", &[ROOT, BUSYBOX], |world| model(world, 60)),
@@ -21,8 +23,10 @@ pub(crate) fn stories() -> Vec<Story> {
     ]
 }
 
-/// As many devices and as many paths.
+/// As many devices, paths, pairs of links, and routes through them; and one link of the host's.
 const PLACES: u64 = 4;
+
+const WHILE: Duration = Duration::from_secs(5);
 
 /// xorshift64 (Marsaglia 2003): enough for a choice.
 struct Dice(u64);
@@ -41,7 +45,7 @@ struct Model<'w> {
     container: Container<'w>,
     source: PathBuf,
     dice: Dice,
-    /// What is recorded: `/dev/n1`, `/data1`.
+    /// What is recorded: `/dev/n1`, `/data1`, `e1`, `x0` and `10.101.0.0/16`.
     recorded: BTreeSet<String>,
     running: bool,
 }
@@ -63,24 +67,64 @@ impl Model<'_> {
                 self.running = !self.running;
                 verb.to_owned()
             }
+            5..=9 => self.update()?,
             _ => self.change()?,
         };
         Ok(name)
     }
 
+    /// What is called so, as the command that adds or removes it has it.
+    fn words(&self, add: bool, inside: &str) -> Vec<String> {
+        let number = inside.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let verb = |kind: &str| format!("{}-{kind}", if add { "add" } else { "remove" });
+        let words: Vec<String> = match inside.as_bytes()[0] {
+            b'/' if inside.starts_with("/dev") => {
+                vec![verb("device"), "web".into(), format!("/dev/fuse:{inside}")]
+            }
+            b'/' => vec![verb("path"), "web".into(), format!("{}:{inside}", self.source.display())],
+            b'1' => {
+                let link = &inside[3..6].trim_start_matches("10").trim_end_matches('.');
+                let rule = format!(r#"[{{"dest":"{inside}","dev":"e{link}"}}]"#);
+                vec![verb("route"), "web".into(), rule]
+            }
+            b'e' if add => {
+                let options = format!(
+                    "--type veth --bridge br0 --name h{number}:e{number} --ip 192.168.3.1{number}/24"
+                );
+                let options = options.split(' ').map(str::to_owned);
+                [verb("nic"), "web".into()].into_iter().chain(options).collect()
+            }
+            b'x' if add => {
+                let options = "--type eth --name p0:x0 --ip 10.6.0.2/24".split(' ');
+                [verb("nic"), "web".into()].into_iter().chain(options.map(str::to_owned)).collect()
+            }
+            _ => vec![verb("nic"), "web".into(), "--name".into(), inside.to_owned()],
+        };
+        words
+    }
+
     fn change(&mut self) -> Result<String> {
         let number = self.dice.roll(PLACES);
-        let (kind, inside, host) = match self.dice.roll(2) {
-            0 => ("device", format!("/dev/n{number}"), "/dev/fuse".to_owned()),
-            _ => ("path", format!("/data{number}"), self.source.display().to_string()),
+        let mut inside = match self.dice.roll(9) {
+            0..=1 => format!("/dev/n{number}"),
+            2..=3 => format!("/data{number}"),
+            4..=5 => format!("e{number}"),
+            6..=7 => format!("10.10{number}.0.0/16"),
+            _ => "x0".to_owned(),
         };
+        let link = format!("e{number}");
+        if inside.starts_with("10.") && !self.recorded.contains(&link) {
+            // A route leads through a link.
+            inside.clone_from(&link);
+        }
         let is_there = self.recorded.contains(&inside);
         // Now and then what has to be refused.
         let add = if self.dice.roll(8) == 0 { is_there } else { !is_there };
-        let verb = format!("{}-{kind}", if add { "add" } else { "remove" });
-        let pair = format!("{host}:{inside}");
-        let call = self.world.tools([verb.as_str(), "web", &pair]);
-        let name = format!("{verb} {inside}");
+        let call = self.world.tools(self.words(add, &inside));
+        let name = format!("{} {inside}", if add { "add" } else { "remove" });
+        // With a link go the routes through it.
+        let along = format!("10.10{number}.0.0/16");
+        let follows = |one: &str| !add && inside.starts_with('e') && one == along;
         if self.dice.roll(5) == 0 {
             let mut child = call
                 .command()
@@ -95,9 +139,13 @@ impl Model<'_> {
             // Done or not done; nothing else is.
             let now = self.read()?;
             let others = |set: &BTreeSet<String>| -> BTreeSet<String> {
-                set.iter().filter(|one| **one != inside).cloned().collect()
+                set.iter().filter(|one| **one != inside && !follows(one)).cloned().collect()
             };
             ensure!(others(&now) == others(&self.recorded), "{name} killed: {now:?}");
+            ensure!(
+                now.contains(&along) <= now.contains(&link),
+                "{name} killed: a route without its link: {now:?}"
+            );
             self.recorded = now;
             return Ok(format!("{name}, killed"));
         }
@@ -107,9 +155,24 @@ impl Model<'_> {
         if expected == 0 && add {
             self.recorded.insert(inside);
         } else if expected == 0 {
-            self.recorded.remove(&inside);
+            self.recorded.retain(|one| *one != inside && !follows(one));
         }
         Ok(name)
+    }
+
+    /// Values of a link change, and it is as recorded.
+    fn update(&mut self) -> Result<String> {
+        let link = format!("e{}", self.dice.roll(PLACES));
+        if !self.recorded.contains(&link) {
+            return Ok(format!("no update of {link}"));
+        }
+        let mtu = (1400 + self.dice.roll(100)).to_string();
+        let words = ["update-nic", "web", "--name", &link, "--mtu", &mtu];
+        self.world.tools(words).ok()?;
+        if self.running {
+            self.world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+        }
+        Ok(format!("update {link} to {mtu}"))
     }
 
     /// What the record says.
@@ -124,6 +187,12 @@ impl Model<'_> {
         }
         for path in list("list-path")? {
             found.extend(path.as_str().and_then(|path| path.split(':').nth(1)).map(str::to_owned));
+        }
+        for nic in list("list-nic")? {
+            found.extend(nic["CtrNicName"].as_str().map(str::to_owned));
+        }
+        for route in list("list-route")? {
+            found.extend(route["dest"].as_str().map(str::to_owned));
         }
         Ok(found)
     }
@@ -146,8 +215,36 @@ impl Model<'_> {
                 count => anyhow::bail!("{path} is mounted {count} times"),
             }
         }
+        let routes = fs::read_to_string(format!("/proc/{pid}/net/route"))?;
+        let inside = links(&format!("/proc/{pid}/net/dev"))?;
+        found.extend(inside.into_iter().filter(|name| name.starts_with(['e', 'x'])));
+        for number in 0..PLACES {
+            // The destination in the order of its bytes, 10.10N.0.0.
+            if routes.contains(&format!("\t0000{:02X}0A\t", 100 + number)) {
+                found.insert(format!("10.10{number}.0.0/16"));
+            }
+        }
         Ok(found)
     }
+
+    /// The host has its end of each pair, and its own link when the container has it not.
+    fn host_agrees(&self) -> Result<()> {
+        let host = links("/proc/thread-self/net/dev")?;
+        for number in 0..PLACES {
+            let wanted = self.running && self.recorded.contains(&format!("e{number}"));
+            ensure!(host.contains(&format!("h{number}")) == wanted, "h{number}: {host:?}");
+        }
+        let given = self.running && self.recorded.contains("x0");
+        ensure!(host.contains("p0") != given, "p0: {host:?}");
+        Ok(())
+    }
+}
+
+/// Names of links in a file as /proc/net/dev.
+fn links(path: &str) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(path)?;
+    let names = text.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
+    Ok(names.collect())
 }
 
 fn model(world: &World, steps: usize) -> Result<()> {
@@ -156,6 +253,9 @@ fn model(world: &World, steps: usize) -> Result<()> {
         Ok(seed) => seed.parse().context("SYSC_SEED is a number")?,
         Err(_) => u64::try_from(now).unwrap_or(1) | 1,
     };
+    let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
+    let port = Port::new(world)?;
+    let port_before = port.look()?;
     let spec = world.hook_spec()?;
     let spec = spec.to_string_lossy();
     let options = ["--name", "web", "--hook-spec", &spec];
@@ -179,11 +279,22 @@ fn model(world: &World, steps: usize) -> Result<()> {
         taken.push(model.step().with_context(|| told(&taken))?);
         let read = model.read().with_context(|| told(&taken))?;
         ensure!(read == model.recorded, "{}: recorded {read:?}", told(&taken));
+        world
+            .until("the kernel has ended the pairs of a network that has ended", WHILE, || {
+                Ok(model.host_agrees().is_ok().then_some(()))
+            })
+            .or_else(|_| model.host_agrees())
+            .with_context(|| told(&taken))?;
         if model.running {
             let live = model.live().with_context(|| told(&taken))?;
             ensure!(live == model.recorded, "{}: live {live:?}", told(&taken));
         }
     }
+    if model.running && model.recorded.contains("x0") {
+        world.tools(["remove-nic", "web", "--name", "x0"]).ok()?;
+    }
+    let port_after = port.look()?;
+    ensure!(port_after == port_before, "before: {port_before}\nafter: {port_after}");
     ensure!(fs::read_to_string("/proc/thread-self/mountinfo")? == before, "no mount on the host");
     model.container.remove()
 }

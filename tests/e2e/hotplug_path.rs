@@ -1,11 +1,12 @@
 //! Directories and files of the host into running containers.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use tests::need::{BUSYBOX, FUSE, IDMAP_TMPFS, ROOT};
-use tests::{Container, Output, Story, World, story};
+use tests::{Story, World, story};
+
+use crate::added::{pair, sh, source};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
@@ -19,21 +20,6 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_path::links_lead_nowhere_else", &[ROOT, BUSYBOX], hostile),
         story("hotplug_path::a_source_that_never_answers", &[ROOT, BUSYBOX, FUSE], unanswered),
     ]
-}
-
-fn sh(container: &Container<'_>, script: &str) -> Result<Output> {
-    container.exec(["sh", "-c", script]).output()
-}
-
-/// A directory of the host with a file in it.
-fn source(world: &World) -> Result<PathBuf> {
-    let dir = world.new_directory("source")?;
-    fs::write(dir.join("file"), "host\n")?;
-    Ok(dir)
-}
-
-fn pair(host: &Path, inside: &str) -> String {
-    format!("{}:{inside}", host.display())
 }
 
 fn mounts_of_host() -> Result<String> {

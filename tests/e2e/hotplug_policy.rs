@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::need::{BUSYBOX, FUSE, ROOT};
 use tests::{Container, Story, World, story};
 
+use crate::added::hooked;
 use crate::links::{Bridge, add_pair, has_link, ip_in};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -21,13 +22,6 @@ pub(crate) fn stories() -> Vec<Story> {
     ]
 }
 
-fn hooked(world: &World) -> Result<Container<'_>> {
-    let spec = world.hook_spec()?;
-    let spec = spec.to_string_lossy();
-    let options = ["--name", "web", "--hook-spec", &spec];
-    world.run(&options, &world.busybox()?, &["sleep", "86400"])
-}
-
 fn stop(container: &Container<'_>) -> Result<()> {
     container.isula("stop", ["-t", "0"]).ok().map(drop)
 }
@@ -35,7 +29,7 @@ fn stop(container: &Container<'_>) -> Result<()> {
 /// A device, a path and a link that may be missing, and a route through the link.
 fn without(world: &World) -> Result<()> {
     let bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
-    let container = hooked(world)?;
+    let container = hooked(world, &[])?;
     let source = world.new_directory("source")?;
     let pair = format!("{}:/data", source.display());
     fs::write(source.join("file"), "")?;
@@ -83,7 +77,7 @@ fn without(world: &World) -> Result<()> {
 /// With one that may be missing there, and another that must not be.
 fn required(world: &World) -> Result<()> {
     let bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
-    let container = hooked(world)?;
+    let container = hooked(world, &[])?;
     let add = add_pair(&["--name", "h1:e1", "--ip", "192.168.3.4/24", "--on-failure", "warn"]);
     world.tools(add).ok()?;
     world.tools(["add-route", "web", r#"[{"dest":"10.9.0.0/16","gw":"192.168.3.9"}]"#]).ok()?;

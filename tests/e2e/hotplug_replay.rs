@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::need::{BUSYBOX, DEBIAN, IDMAP_TMPFS, ROOT};
-use tests::{Container, Disk, Output, Story, World, story};
+use tests::{Container, Disk, Story, World, story};
+
+use crate::added::{hooked, pair, sh, source};
+use crate::links::{Bridge, Port, add_pair, ip_in};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
@@ -25,30 +28,8 @@ pub(crate) fn stories() -> Vec<Story> {
     ]
 }
 
-fn sh(container: &Container<'_>, script: &str) -> Result<Output> {
-    container.exec(["sh", "-c", script]).output()
-}
-
-fn source(world: &World) -> Result<PathBuf> {
-    let dir = world.new_directory("source")?;
-    fs::write(dir.join("file"), "host\n")?;
-    Ok(dir)
-}
-
-fn pair(host: &Path, inside: &str) -> String {
-    format!("{}:{inside}", host.display())
-}
-
 fn record(world: &World, container: &Container<'_>) -> PathBuf {
     world.root().join("engines/isula").join(container.id()).join("device_hook.json")
-}
-
-/// A sleeping container with our hooks.
-fn hooked<'w>(world: &'w World, options: &[&str]) -> Result<Container<'w>> {
-    let spec = world.hook_spec()?;
-    let spec = spec.to_string_lossy();
-    let options = [&["--name", "web", "--hook-spec", &spec], options].concat();
-    world.run(&options, &world.busybox()?, &["sleep", "86400"])
 }
 
 fn add_both(world: &World, host: &Path) -> Result<()> {
@@ -117,6 +98,9 @@ fn mapped(world: &World) -> Result<()> {
 
 fn reboot(world: &World) -> Result<()> {
     let host = source(world)?;
+    let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
+    let port = Port::new(world)?;
+    let port_before = port.look()?;
     let disk = Disk::new(world)?;
     world.tool("mkfs.ext4").args(["-q", &disk.path]).ok()?;
     let spec = world.hook_spec()?;
@@ -137,6 +121,13 @@ fn reboot(world: &World) -> Result<()> {
     )?;
     world.tools(["add-device", "web", &format!("{}:/dev/xvdb", disk.path)]).ok()?;
     world.tools(["add-path", "web", &pair(&host, "/data")]).ok()?;
+    let nic = ["--name", "h1:e1", "--ip", "192.168.3.4/24", "--gateway", "192.168.3.1"];
+    world.tools(add_pair(&nic)).ok()?;
+    world
+        .tools(["add-nic", "web", "--type", "eth", "--name", "p0:e2", "--ip", "10.6.0.2/24"])
+        .ok()?;
+    world.tools(["add-route", "web", r#"[{"dest":"10.9.0.0/16","gw":"10.6.0.1"}]"#]).ok()?;
+    let routes = ip_in(world, &container, "route")?;
     let before = container.pid()?;
     container.exec(["systemctl", "reboot"]).output()?;
     world.until("a new init", Duration::from_secs(60), || {
@@ -147,7 +138,13 @@ fn reboot(world: &World) -> Result<()> {
     let script = "mount /dev/xvdb /mnt && ls -d /mnt/lost+found && cat /data/file && umount /mnt";
     let look = container.exec(["systemd-run", "--pipe", "--wait", "sh", "-c", script]).ok()?;
     ensure!(look.stdout == "/mnt/lost+found\nhost\n", "{look}");
-    container.remove()
+    ensure!(ip_in(world, &container, "route")? == routes, "the same routes: {routes}");
+    let ping = ["ping", "-c", "1", "-w", "10", "192.168.3.4"];
+    world.tool("busybox").args(ping).ok()?;
+    world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+    container.remove()?;
+    ensure!(port.look()? == port_before, "before: {port_before}\nafter: {}", port.look()?);
+    Ok(())
 }
 
 fn gone(world: &World) -> Result<()> {

@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+mod added;
 mod attach;
 mod boot;
 mod conformance;
@@ -18,6 +19,7 @@ mod health;
 mod host_settings;
 mod hotplug_crash;
 mod hotplug_device;
+mod hotplug_disk;
 mod hotplug_engine;
 mod hotplug_engines;
 mod hotplug_given;
@@ -27,6 +29,7 @@ mod hotplug_nic_kinds;
 mod hotplug_nic_update;
 mod hotplug_path;
 mod hotplug_policy;
+mod hotplug_race;
 mod hotplug_replay;
 mod hotplug_route;
 mod limits;
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         host_settings::stories(),
         hotplug_crash::stories(),
         hotplug_device::stories(),
+        hotplug_disk::stories(),
         hotplug_engine::stories(),
         hotplug_engines::stories(),
         hotplug_given::stories(),
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         hotplug_nic_update::stories(),
         hotplug_path::stories(),
         hotplug_policy::stories(),
+        hotplug_race::stories(),
         hotplug_replay::stories(),
         hotplug_route::stories(),
         limits::stories(),

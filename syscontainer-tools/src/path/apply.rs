@@ -33,6 +33,13 @@ pub(crate) fn apply<'a>(
         return Ok(());
     }
     let (tree, stat) = tree(live, &mapping)?;
+    if source.is_some_and(|source| (source.dev, source.ino) != (stat.st_dev, stat.st_ino)) {
+        // It would be another than the record knows it by.
+        return Err(Error::Conflict(format!(
+            "{} leads elsewhere than a moment ago; try again",
+            mapping.host_path.display()
+        )));
+    }
     let target = target(live, &mapping.container_path, &stat, undo)?;
     ns::in_mount_ns(&live.mounts, || mount::attach(&tree, &target))?;
     undo.push("mount of a path", move || detach(live, &tree));
