@@ -189,6 +189,9 @@ pub struct Namespaces {
     pub user: Option<String>,
     /// cgroup paths.
     pub cgroup: Option<String>,
+    /// Its clocks of uptime begin when it starts.
+    #[serde(default)]
+    pub time: bool,
 }
 
 /// `--user-remap UID:GID:SIZE`.
@@ -244,8 +247,10 @@ pub struct Resources {
     pub oom_score_adj: Option<i32>,
     /// Tasks; negative is no limit.
     pub pids_limit: Option<i64>,
-    /// Open files; needs the `files` controller.
+    /// Open files.
     pub files_limit: Option<i64>,
+    /// That is a limit of each process, and among `ulimits`; else it needs the `files` controller.
+    pub files_limit_by_process: bool,
     /// 10 to 1000.
     pub blkio_weight: Option<u16>,
     /// Weight of one device.
@@ -310,6 +315,12 @@ pub struct Security {
     /// Which system calls it may make.
     #[serde(default)]
     pub seccomp: Seccomp,
+    /// Its AppArmor profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apparmor: Option<String>,
+    /// The SELinux label of its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selinux: Option<String>,
 }
 
 /// Which system calls a container may make.

@@ -27,6 +27,15 @@ pub struct Host {
     pub lxcfs_hook: Option<PathBuf>,
     /// Major and minor version of the kernel.
     pub kernel: (u32, u32),
+    /// The clocks that a time namespace can shift, as they are at the start.
+    pub clocks: Clocks,
+}
+
+/// Whole seconds: what is cut off would make a clock negative, which the kernel refuses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Clocks {
+    pub monotonic_s: i64,
+    pub boottime_s: i64,
 }
 
 /// Where a container's own files are.

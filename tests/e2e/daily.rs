@@ -13,6 +13,10 @@ pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX];
     vec![
         story("daily::update_is_live_and_kept", NEEDS, update),
+        story("daily::clocks_of_its_own", NEEDS, clocks),
+        story("daily::open_files_of_each_process", NEEDS, files_limit),
+        story("daily::volumes_of_another", NEEDS, volumes_from),
+        story("daily::labels_where_there_are_none", NEEDS, labels),
         story("daily::update_that_does_not_fit_changes_nothing", NEEDS, update_refused),
         story("daily::update_of_the_policy", NEEDS, update_policy),
         story("daily::update_reaches_a_restart", NEEDS, update_restart),
@@ -22,6 +26,86 @@ pub(crate) fn stories() -> Vec<Story> {
         story("daily::completions_of_shells", NEEDS, completions),
         story("daily::prepare_rootfs_looks_and_changes_nothing", NEEDS, prepare),
     ]
+}
+
+/// Uptime, boot time and start times agree, inside and after a restart.
+fn clocks(world: &World) -> Result<()> {
+    let container = world.sleeper(&["--time-ns"])?;
+    let check = || -> Result<()> {
+        let read = |path: &str| Ok::<_, anyhow::Error>(container.exec(["cat", path]).ok()?.stdout);
+        let uptime: f64 = read("/proc/uptime")?.split(' ').next().context("a word")?.parse()?;
+        ensure!(uptime < 60.0, "up for {uptime} s");
+        let stat = read("/proc/1/stat")?;
+        let start: u64 = stat.split(' ').nth(21).context("a field")?.parse()?;
+        ensure!(start < 6000, "init began {start} ticks after the boot");
+        let stat = read("/proc/stat")?;
+        let boot = stat.lines().find_map(|line| line.strip_prefix("btime ")).context("btime")?;
+        let now: u64 = container.exec(["date", "+%s"]).ok()?.line().parse()?;
+        ensure!(now.abs_diff(boot.parse()?) < 60, "booted at {boot}, now is {now}");
+        Ok(())
+    };
+    check()?;
+    ensure!(container.value("/HostConfig/TimeNamespace")? == true);
+    container.isula("restart", ["-t", "0"]).ok()?;
+    check()?;
+    container.remove()
+}
+
+fn files_limit(world: &World) -> Result<()> {
+    let options = ["--files-limit", "77", "--files-limit-mode", "rlimit"];
+    let container = world.sleeper(&options)?;
+    container.exec(["sh", "-c", "ulimit -n; ulimit -Hn"]).ok()?.expect_stdout("77\n77\n")?;
+    ensure!(container.value("/HostConfig/FilesLimit")? == 77);
+    ensure!(container.value("/HostConfig/FilesLimitMode")? == "rlimit");
+    container.remove()?;
+    let rootfs = world.busybox()?;
+    let call = world.isula_with("run", &["--files-limit", "77"], &rootfs, &["true"]);
+    call.code(125)?.expect_stderr(
+        "Your kernel does not support files limit capabilities, files limit discarded.; limit each \
+         process instead: --files-limit-mode rlimit",
+    )?;
+    Ok(())
+}
+
+fn volumes_from(world: &World) -> Result<()> {
+    let data = world.new_directory("data")?;
+    std::fs::write(data.join("file"), "theirs\n")?;
+    let data = data.to_str().context("a name")?;
+    let both = format!("{data}:/data");
+    let own = format!("{data}:/own");
+    let other = world.sleeper(&["--name", "other", "-v", &both, "-v", &own, "--tmpfs", "/mem"])?;
+    let rootfs = world.busybox()?;
+    let script = "cat /data/file; echo x > /data/new; test -d /mem || echo no /mem";
+    let run = |from: &str| {
+        let options = ["--rm", "--volumes-from", from];
+        world.isula_with("run", &options, &rootfs, &["sh", "-c", script])
+    };
+    run("other").ok()?.expect_stdout("theirs\nno /mem\n")?;
+    let refused = run("other:ro").output()?;
+    ensure!(refused.stderr.contains("Read-only file system"), "{refused}");
+    run("nobody").code(125)?.expect_stderr(
+        "isula: run: --volumes-from nobody: no container matches \"nobody\"; list them: isula ps -a",
+    )?;
+    other.remove()
+}
+
+/// Asked for what the host has not, it does not start; nothing is silently left out.
+fn labels(world: &World) -> Result<()> {
+    let rootfs = world.busybox()?;
+    for (option, module) in [("apparmor=strict", "apparmor"), ("label=level:s0:c1", "selinux")] {
+        if std::path::Path::new("/sys/module").join(module).exists()
+            || std::path::Path::new("/sys/fs").join(module).exists()
+        {
+            continue;
+        }
+        let call = world.isula_with("run", &["--rm", "--security-opt", option], &rootfs, &["true"]);
+        let call = call.code(125)?;
+        ensure!(call.stderr.to_lowercase().contains(module), "{module} is not in {call}");
+    }
+    world
+        .isula_with("run", &["--rm", "--security-opt", "label=disable"], &rootfs, &["true"])
+        .ok()?;
+    Ok(())
 }
 
 fn update(world: &World) -> Result<()> {

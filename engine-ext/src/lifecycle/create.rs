@@ -10,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Engine;
 use crate::prepare::{self, env_file, hook_spec, host_channel};
 use crate::request::Request;
+use crate::request::mounts::take_over;
 
 /// Makes the container. Everything that would stop it from starting is looked for now.
 pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
@@ -20,6 +21,11 @@ pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
         env_file::merge(&root, path, &mut request.process.env)?;
     }
     pin_joined(&engine.store, &mut request)?;
+    for from in std::mem::take(&mut request.volumes_from) {
+        let other = engine.store.find(&from.container);
+        let other = other.with_context(|| format!("--volumes-from {}", from.container))?;
+        take_over(&mut request.mounts, &other.config()?.mounts, from.read_only);
+    }
 
     let reservation = engine.store.reserve(request.name.as_ref())?;
     let mut undo = Undo::new();

@@ -90,6 +90,7 @@ pub(crate) fn process(config: &Config, exec: &Exec) -> Result<Process> {
         .rlimits(spec::rlimits(&config.resources.ulimits)?)
         .no_new_privileges(config.security.no_new_privileges)
         .build()?;
+    spec::labels(config, &mut process);
     if exec.tty
         && let Ok(size) = pty::size(std::io::stdin())
     {

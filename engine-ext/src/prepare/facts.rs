@@ -9,9 +9,10 @@ use container::config::Resources;
 use container::{Config, Container, Store};
 use linux::device::{DeviceKind, stat_device};
 use linux::root::Root;
+use rustix::time::ClockId;
 
 use super::users;
-use crate::host::{Host, Paths};
+use crate::host::{Clocks, Host, Paths};
 use crate::request::mounts::{DeviceMapping, device};
 use crate::request::resources::page_size;
 use crate::spec::DeviceFact;
@@ -29,7 +30,13 @@ pub fn gather(store: &Store, container: &Container, config: &Config, root: &Root
         huge_page: huge_page()?,
         lxcfs_hook: super::lxcfs::hook(config)?,
         kernel: kernel(),
+        clocks: clocks(),
     })
+}
+
+fn clocks() -> Clocks {
+    let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
+    Clocks { monotonic_s: seconds(ClockId::Monotonic), boottime_s: seconds(ClockId::Boottime) }
 }
 
 fn joined(store: &Store, config: &Config) -> Result<BTreeMap<String, i32>> {
@@ -179,7 +186,7 @@ fn ranges(list: &str) -> Vec<(u32, u32)> {
 
 /// The `files` controller is openEuler's own; no limit needs no controller.
 fn check_files_limit(asked: &Resources) -> Result<()> {
-    if asked.files_limit.is_none_or(|limit| limit <= 0) {
+    if asked.files_limit_by_process || asked.files_limit.is_none_or(|limit| limit <= 0) {
         return Ok(());
     }
     let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
@@ -187,9 +194,12 @@ fn check_files_limit(asked: &Resources) -> Result<()> {
     ensure!(
         known,
         "Your kernel does not support files limit capabilities, files limit discarded.; limit \
-         each process with --ulimit nofile=N"
+         each process instead: --files-limit-mode rlimit"
     );
-    bail!("--files-limit is not supported yet; limit each process with --ulimit nofile=N")
+    bail!(
+        "--files-limit by the files controller is not supported; limit each process instead: \
+         --files-limit-mode rlimit"
+    )
 }
 
 fn huge_page() -> Result<String> {

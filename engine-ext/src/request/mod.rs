@@ -31,6 +31,7 @@ use oci_spec::runtime::Hooks;
 use ui::report::Many;
 
 use crate::cli::args::{ContainerArgs, ResourceArgs};
+use mounts::VolumesFrom;
 
 /// What a command line may refer to.
 #[expect(missing_debug_implementations, reason = "functions")]
@@ -65,6 +66,8 @@ pub struct Request {
     pub resources: Resources,
     pub security: Security,
     pub mounts: Vec<Mount>,
+    /// Containers whose binds come after them.
+    pub volumes_from: Vec<VolumesFrom>,
     pub devices: Vec<String>,
     pub host_channel: Option<HostChannel>,
     pub shm_size: u64,
@@ -204,6 +207,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         cgroup_parent: found.take(cgroup_parent(args)),
         security: security::parse(&args.security, outside, &mut found),
         mounts,
+        volumes_from: found.each(&args.storage.volumes_from, mounts::volumes_from),
         devices,
         host_channel,
         shm_size: found
@@ -305,6 +309,7 @@ fn namespaces(args: &ContainerArgs) -> Result<Namespaces> {
         pid: shared("--pid", &args.pid)?,
         ipc: shared("--ipc", &args.ipc)?,
         uts: shared("--uts", &args.uts)?,
+        time: args.time_ns,
         user: host_only("--userns", &args.userns)?,
         cgroup: host_only("--cgroupns", &args.cgroupns)?,
     })
@@ -385,7 +390,13 @@ fn env_target_file(args: &ContainerArgs) -> Result<Option<PathBuf>> {
 fn runtime(args: &ContainerArgs, outside: &Outside<'_>) -> Result<Option<OciRuntime>> {
     match args.identity.runtime.as_deref() {
         None | Some("isula" | "isula-runtime") => Ok(None),
-        Some(name) => (outside.find_runtime)(name).map(Some),
+        Some(name) => {
+            ensure!(
+                !args.namespaces.time_ns,
+                "--time-ns is for isula's own runtime; drop it or --runtime {name}"
+            );
+            (outside.find_runtime)(name).map(Some)
+        }
     }
 }
 

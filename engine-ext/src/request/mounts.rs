@@ -83,6 +83,39 @@ fn bind<'a>(
     })
 }
 
+/// `CONTAINER[:ro|rw]`.
+pub fn volumes_from(text: &str) -> Result<VolumesFrom> {
+    let (container, read_only) = match text.split_once(':') {
+        None | Some((_, "rw")) => (text.trim_end_matches(":rw"), false),
+        Some((container, "ro")) => (container, true),
+        Some((_, mode)) => bail!("--volumes-from {text:?}: mode {mode:?}; use ro or rw"),
+    };
+    ensure!(!container.is_empty(), "--volumes-from {text:?}: name a container");
+    Ok(VolumesFrom { container: container.to_owned(), read_only })
+}
+
+/// `mounts` with those of another container where there is room.
+pub fn take_over(mounts: &mut Vec<Mount>, theirs: &[Mount], read_only: bool) {
+    for mount in theirs.iter().filter(|mount| mount.kind == MountKind::Bind) {
+        if mounts.iter().any(|ours| ours.destination == mount.destination) {
+            continue;
+        }
+        let mut mount = mount.clone();
+        if read_only {
+            mount.options.retain(|word| word != "rw");
+            mount.options.push("ro".to_owned());
+        }
+        mounts.push(mount);
+    }
+}
+
+/// Another container whose binds are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumesFrom {
+    pub container: String,
+    pub read_only: bool,
+}
+
 /// `type=bind,src=...,dst=...,readonly,bind-propagation=rslave`.
 fn mount(text: &str) -> Result<Mount> {
     let (mut kind, mut source, mut destination) = ("bind", None, None);

@@ -36,6 +36,7 @@ pub fn parse(
         let limit: i64 = integer("--files-limit", text)?;
         Ok(if limit <= 0 { -1 } else { limit })
     });
+    found.note(files_limit_mode(args, &mut resources));
     resources.hugetlb = found.each(&args.hugetlb_limit, hugetlb);
     resources.oom_score_adj = found.maybe(args.oom_score_adj.as_deref(), |text| {
         let score: i32 = integer("--oom-score-adj", text)?;
@@ -46,6 +47,26 @@ pub fn parse(
         Ok(score)
     });
     resources
+}
+
+fn files_limit_mode(args: &ResourceArgs, resources: &mut Resources) -> Result<()> {
+    match args.files_limit_mode.as_deref() {
+        None | Some("controller") => return Ok(()),
+        Some("rlimit") => {}
+        Some(mode) => bail!("--files-limit-mode {mode:?}: use controller or rlimit"),
+    }
+    let Some(limit) = resources.files_limit else {
+        bail!("--files-limit-mode rlimit: of what is for --files-limit to say; add it");
+    };
+    ensure!(
+        !resources.ulimits.iter().any(|ulimit| ulimit.name == "nofile"),
+        "--files-limit-mode rlimit and --ulimit nofile both set the same limit; drop one"
+    );
+    resources.files_limit_by_process = true;
+    if let Ok(limit) = u64::try_from(limit) {
+        resources.ulimits.push(Ulimit { name: "nofile".to_owned(), soft: limit, hard: limit });
+    }
+    Ok(())
 }
 
 fn memory(args: &ResourceArgs, resources: &mut Resources, found: &mut Findings) {

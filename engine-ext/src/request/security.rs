@@ -37,16 +37,39 @@ fn take(option: &str, outside: &Outside<'_>, security: &mut Security) -> Result<
         ("seccomp", path) => {
             bail!("--security-opt {option}: {path:?} is neither an absolute path nor unconfined")
         }
-        ("label", "disable") => {}
-        ("label" | "apparmor", _) => {
-            bail!("--security-opt {option} is not supported yet; this engine sets no {key} labels")
+        ("apparmor", profile) if !profile.is_empty() => {
+            security.apparmor = Some(profile.to_owned());
+        }
+        ("label", "disable") => security.selinux = None,
+        ("label", part) => {
+            let label = security.selinux.as_deref().unwrap_or(SELINUX_DEFAULT);
+            security.selinux = Some(selinux(label, part, option)?);
         }
         _ => bail!(
-            "invalid --security-opt {option:?}; use seccomp=FILE, seccomp=unconfined or \
-             no-new-privileges"
+            "invalid --security-opt {option:?}; use seccomp=FILE, seccomp=unconfined, \
+             no-new-privileges, apparmor=PROFILE or label=PART:VALUE"
         ),
     }
     Ok(())
+}
+
+/// What the policies of distributions have for containers.
+const SELINUX_DEFAULT: &str = "system_u:system_r:container_t:s0";
+
+/// `label` with one part replaced: `user:X`, `role:X`, `type:X`, `level:X`.
+fn selinux(label: &str, part: &str, option: &str) -> Result<String> {
+    let mut parts: Vec<&str> = label.splitn(4, ':').collect();
+    let (name, value) = part.split_once(':').unwrap_or((part, ""));
+    let place = ["user", "role", "type", "level"].iter().position(|known| *known == name);
+    let whole = |c: char| c.is_whitespace() || (c == ':' && name != "level");
+    match place {
+        Some(place) if !value.is_empty() && !value.contains(whole) => parts[place] = value,
+        _ => bail!(
+            "invalid --security-opt {option:?}; use label=user:U, label=role:R, label=type:T, \
+             label=level:L or label=disable"
+        ),
+    }
+    Ok(parts.join(":"))
 }
 
 /// `ALL`, or a name without `CAP_`, in capitals.

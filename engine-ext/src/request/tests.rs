@@ -103,7 +103,13 @@ const REFUSED: &[&str] = &[
     "--device-cgroup-rule c",
     "--cap-add FLY",
     "--security-opt seccomp=profile.json",
-    "--security-opt apparmor=x",
+    "--security-opt apparmor=",
+    "--security-opt label=x",
+    "--security-opt label=type:",
+    "--files-limit 5 --files-limit-mode some",
+    "--files-limit-mode rlimit",
+    "--files-limit 5 --files-limit-mode rlimit --ulimit nofile=5",
+    "--time-ns --runtime runc",
     "--security-opt x",
     "--add-host db",
     "--add-host db:::1",
@@ -137,7 +143,8 @@ const REFUSED: &[&str] = &[
     "--health-cmd true --health-interval 10ms",
     "--runtime nobody",
     "-p 80:80",
-    "--volumes-from x",
+    "--volumes-from x:rx",
+    "--volumes-from :ro",
 ];
 
 #[test]

@@ -11,7 +11,6 @@ pub(super) fn check(args: &ContainerArgs) -> Result<()> {
     let by_tools = "give the container links with isulad-tools add-nic";
     let refused = [
         ("--storage-opt", !options.storage_opt.is_empty(), by_directory),
-        ("--volumes-from", !options.volumes_from.is_empty(), "name each path with --volume"),
         ("--pull", options.pull.is_some(), "there are no images; use --external-rootfs"),
         ("--expose", !options.expose.is_empty(), by_tools),
         ("--publish", !options.publish.is_empty(), by_tools),
@@ -22,7 +21,7 @@ pub(super) fn check(args: &ContainerArgs) -> Result<()> {
     ];
     for (name, given, instead) in refused {
         if given {
-            bail!("{name} is not supported yet; {instead}");
+            bail!("{name} is not supported; {instead}");
         }
     }
     Ok(())

@@ -24,7 +24,7 @@ use oci_spec::runtime::{
 
 pub use capabilities::{bounding, for_user};
 pub use devices::DeviceFact;
-pub use process::{rlimits, umask, uuid};
+pub use process::{labels, rlimits, umask, uuid};
 pub use resources::limits;
 
 use crate::host::Host;
@@ -71,6 +71,9 @@ fn linux(config: &Config, host: &Host, seccomp: Option<LinuxSeccomp>) -> Result<
     if let Some(remap) = config.user_remap {
         linux.set_uid_mappings(Some(vec![mapping(remap.uid, remap.size)?]));
         linux.set_gid_mappings(Some(vec![mapping(remap.gid, remap.size)?]));
+    }
+    if config.namespaces.time {
+        linux.set_time_offsets(Some(namespaces::time_offsets(host)?));
     }
     linux.set_seccomp(seccomp);
     Ok(linux)

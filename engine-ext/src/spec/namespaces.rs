@@ -1,11 +1,15 @@
 //! Which namespaces are its own, and which are joined.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use container::Config;
-use oci_spec::runtime::LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, User, Uts};
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType};
+use oci_spec::runtime::LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
+use oci_spec::runtime::{
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxTimeOffset,
+    LinuxTimeOffsetBuilder,
+};
 
 use crate::host::Host;
 
@@ -33,7 +37,17 @@ pub(super) fn build(config: &Config, host: &Host) -> Result<Vec<LinuxNamespace>>
     if config.user_remap.is_some() {
         list.push(own(User)?);
     }
+    if asked.time {
+        list.push(own(Time)?);
+    }
     Ok(list)
+}
+
+/// What turns the host's clocks of uptime back to nothing.
+pub(super) fn time_offsets(host: &Host) -> Result<HashMap<String, LinuxTimeOffset>> {
+    let clocks = [("boottime", host.clocks.boottime_s), ("monotonic", host.clocks.monotonic_s)];
+    let offset = |seconds: i64| LinuxTimeOffsetBuilder::default().secs(-seconds).build();
+    clocks.into_iter().map(|(clock, seconds)| Ok((clock.to_owned(), offset(seconds)?))).collect()
 }
 
 fn own(kind: LinuxNamespaceType) -> Result<LinuxNamespace> {

@@ -29,7 +29,14 @@ pub(super) fn build(config: &Config, host: &Host, bounding: &[Capability]) -> Re
         .no_new_privileges(config.security.no_new_privileges)
         .build()?;
     process.set_oom_score_adj(config.resources.oom_score_adj);
+    labels(config, &mut process);
     Ok(process)
+}
+
+/// How the host's security modules name it.
+pub fn labels(config: &Config, process: &mut Process) {
+    process.set_apparmor_profile(config.security.apparmor.clone());
+    process.set_selinux_label(config.security.selinux.clone());
 }
 
 fn user(config: &Config, identity: &Identity) -> Result<User> {

@@ -177,6 +177,7 @@ fn joined_and_host_namespaces() {
         uts: Some("host".into()),
         user: None,
         cgroup: Some("host".into()),
+        time: false,
     };
     let mut host = host();
     host.joined.insert("container:x".into(), 77);

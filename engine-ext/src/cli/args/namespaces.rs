@@ -22,6 +22,9 @@ pub struct NamespaceArgs {
     /// Share the view of cgroups: host; or have its own: private
     #[arg(long, value_name = "NAMESPACE")]
     pub cgroupns: Option<String>,
+    /// Count its uptime from its own start, by a time namespace
+    #[arg(long)]
+    pub time_ns: bool,
     /// Add a line to /etc/hosts; repeatable
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub add_host: Vec<String>,

@@ -55,9 +55,15 @@ pub struct ResourceArgs {
     /// Limit the number of tasks; 0 or less is no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub pids_limit: Option<String>,
-    /// Limit the number of open files; needs the files controller
+    /// Limit the number of open files; 0 or less is no limit
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub files_limit: Option<String>,
+    /// Limit open files by controller (default) or rlimit
+    ///
+    /// The files controller is part of openEuler's kernels; rlimit limits each process, not all of
+    /// them together.
+    #[arg(long, value_name = "MODE")]
+    pub files_limit_mode: Option<String>,
     /// Weigh block I/O, 10 to 1000
     #[arg(long, value_name = "N")]
     pub blkio_weight: Option<String>,

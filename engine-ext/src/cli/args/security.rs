@@ -13,7 +13,10 @@ pub struct SecurityArgs {
     /// Drop a capability, or all; repeatable
     #[arg(long, value_name = "CAPABILITY")]
     pub cap_drop: Vec<String>,
-    /// Set seccomp=FILE, seccomp=unconfined, no-new-privileges
+    /// Set what the kernel's security has for it; repeatable
+    ///
+    /// seccomp=FILE or unconfined, no-new-privileges, apparmor=PROFILE, and label=PART:VALUE, where
+    /// PART is user, role, type or level of the SELinux label; label=disable sets none.
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
 }

@@ -12,6 +12,11 @@ pub struct StorageArgs {
     /// MODE is a list of rw, ro, rprivate, rslave, rshared and their plain forms.
     #[arg(short, long, value_name = "HOST:CONTAINER[:MODE]")]
     pub volume: Vec<String>,
+    /// Bind what another container binds; repeatable
+    ///
+    /// With :ro none of it can be written.
+    #[arg(long, value_name = "CONTAINER[:ro|rw]")]
+    pub volumes_from: Vec<String>,
     /// Attach a filesystem; repeatable
     ///
     /// Example: --mount type=bind,src=/data,dst=/data,readonly

@@ -8,8 +8,6 @@ pub struct UnsupportedArgs {
     #[arg(long, hide = true)]
     pub storage_opt: Vec<String>,
     #[arg(long, hide = true)]
-    pub volumes_from: Vec<String>,
-    #[arg(long, hide = true)]
     pub pull: Option<String>,
     #[arg(long, hide = true)]
     pub expose: Vec<String>,

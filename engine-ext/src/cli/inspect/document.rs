@@ -135,6 +135,7 @@ fn sharing(namespaces: &Namespaces) -> Value {
         "UTSMode": word(&namespaces.uts),
         "UsernsMode": word(&namespaces.user),
         "CgroupnsMode": word(&namespaces.cgroup),
+        "TimeNamespace": namespaces.time,
     })
 }
 
@@ -157,6 +158,7 @@ fn limits(resources: &Resources) -> Value {
         "OomScoreAdj": resources.oom_score_adj.unwrap_or(0),
         "PidsLimit": resources.pids_limit.unwrap_or(0),
         "FilesLimit": resources.files_limit.unwrap_or(0),
+        "FilesLimitMode": if resources.files_limit_by_process { "rlimit" } else { "controller" },
         "BlkioWeight": resources.blkio_weight.unwrap_or(0),
         "BlkioWeightDevice": devices(&resources.blkio_weight_device, "Weight"),
         "BlkioDeviceReadBps": devices(&resources.device_read_bps, "Rate"),
