@@ -30,6 +30,9 @@ pub struct Config {
     pub image: String,
     /// The tree it runs in. Never ours: not moved, not removed.
     pub rootfs: PathBuf,
+    /// That is a block device or a disk image that holds the tree.
+    #[serde(default)]
+    pub rootfs_image: bool,
     /// It boots an init system.
     pub system_container: bool,
     /// Everything is open to it.
@@ -341,7 +344,7 @@ pub enum Seccomp {
 pub struct Mount {
     /// Which of the two.
     pub kind: MountKind,
-    /// The host's side; empty for a tmpfs.
+    /// The host's side, or the image; empty for a tmpfs.
     pub source: PathBuf,
     /// The container's side.
     pub destination: PathBuf,
@@ -357,6 +360,8 @@ pub enum MountKind {
     Bind,
     /// Memory.
     Tmpfs,
+    /// What is in an image file, read-only.
+    Squashfs,
 }
 
 /// `--host-channel HOST:CONTAINER:MODE:SIZE`.

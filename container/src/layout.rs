@@ -11,7 +11,8 @@
 //!     device_hook.json        what was hot-added           written by its lock's holder
 //!   names/<name>              holds the id of its container
 //! <state>/                    gone after a reboot
-//!   <id>/                     shim.sock  shim.lock  notify
+//!   <id>/                     shim.sock  shim.lock  notify  rootfs/ images/ (of images, mounted)
+//!   events.log                what happened to containers
 //!   runtime/                  state root of the runtime
 //!   rootfs/<dev>-<inode>      locked while a container lives on that rootfs
 //! ```
@@ -136,6 +137,15 @@ pub mod running {
     pub const SHIM_SOCKET: &str = "shim.sock";
     /// The living shim holds it exclusively.
     pub const SHIM_LOCK: &str = "shim.lock";
+    /// The rootfs of a container that has it in an image.
+    pub const ROOTFS: &str = "rootfs";
+
+    /// The image that it has attached as its mount with this index.
+    #[must_use]
+    pub fn image(index: usize) -> String {
+        format!("images/{index}")
+    }
+
     /// Bound on `/run/host/notify`; the shim listens here for `READY=1`.
     pub const NOTIFY: &str = "notify";
 }

@@ -43,6 +43,8 @@ pub struct Clocks {
 pub struct Paths {
     pub bundle: PathBuf,
     pub state: PathBuf,
+    /// The tree it runs in.
+    pub rootfs: PathBuf,
 }
 
 /// A user as the kernel knows it.

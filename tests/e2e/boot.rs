@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::need::{DEBIAN, ROOT, USER_NS};
 use tests::{Container, Story, World, processes, story, wait};
 
@@ -57,7 +57,8 @@ fn debian_comes_up(world: &World) -> Result<()> {
 const MAPPED: &[&str] = &["--user-remap", "100000:100000:65536"];
 
 fn mapped_idmapped(world: &World) -> Result<()> {
-    let rootfs = world.debian_copy()?;
+    let debian = tests::rootfs::debian().context("no Debian rootfs")?;
+    let rootfs = world.on_ext4(&debian)?;
     let container = world.boot(MAPPED, &rootfs)?;
     ensure_mapped(&container)?;
     container.exec(["touch", "/root/made-inside"]).ok()?;

@@ -113,7 +113,7 @@ fn refused(world: &World) -> Result<()> {
 }
 
 fn mapped(world: &World) -> Result<()> {
-    let rootfs = world.busybox()?;
+    let rootfs = world.on_ext4(&world.busybox()?)?;
     let options = ["--system-container", "--user-remap", "100000:100000:65536", "--name", "web"];
     let container = world.run(&options, &rootfs, &["sleep", "86400"])?;
     let dir = world.new_directory("files")?;

@@ -32,6 +32,7 @@ mod hotplug_policy;
 mod hotplug_race;
 mod hotplug_replay;
 mod hotplug_route;
+mod image;
 mod limits;
 mod links;
 mod logs;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         foreign::stories(),
         health::stories(),
         host_settings::stories(),
+        image::stories(),
         hotplug_crash::stories(),
         hotplug_device::stories(),
         hotplug_disk::stories(),

@@ -40,6 +40,7 @@ pub const ALL: &[Need] = &[
     PODMAN,
     CONTAINERD,
     DOCKER,
+    MKSQUASHFS,
     STRACE,
     USER_NS,
     IDMAP_TMPFS,
@@ -127,6 +128,7 @@ pub const FUSE: Need = Need {
     },
 };
 
+pub const MKSQUASHFS: Need = Need { name: "mksquashfs", check: || program("mksquashfs") };
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 
 pub const ETHTOOL: Need = Need { name: "ethtool", check: || program("ethtool") };

@@ -77,6 +77,23 @@ impl World {
         Ok(root)
     }
 
+    /// An ext4 image of `tree`: what every kernel can map the ids of.
+    pub fn ext4_image(&self, tree: &Path) -> Result<PathBuf> {
+        let image = self.new_directory("disk")?.join("image");
+        fs::File::create(&image)?.set_len(2 << 30)?;
+        self.tool("mkfs.ext4").args(["-q", "-F", "-d"]).arg(tree).arg(&image).ok()?;
+        Ok(image)
+    }
+
+    /// `tree` on an ext4 of its own, mounted; taken away with the world.
+    pub fn on_ext4(&self, tree: &Path) -> Result<PathBuf> {
+        let image = self.ext4_image(tree)?;
+        let root = self.new_directory("mounted")?;
+        self.tool("mount").args(["-o", "loop"]).arg(&image).arg(&root).ok()?;
+        self.will_unmount(&root);
+        Ok(root)
+    }
+
     /// The same as a plain copy: an overlay cannot be idmapped.
     pub fn debian_copy(&self) -> Result<PathBuf> {
         let lower = debian().context("no Debian rootfs")?;

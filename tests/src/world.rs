@@ -107,6 +107,11 @@ impl World {
         Ok(())
     }
 
+    /// Has what somebody else mounted for the story taken away with it.
+    pub(crate) fn will_unmount(&self, target: &Path) {
+        self.own_mounts.borrow_mut().push(target.to_owned());
+    }
+
     /// Binds `source` over `target`, seen by this world alone; taken away with it.
     pub fn bind(&self, source: &Path, target: &Path) -> Result<()> {
         mount_bind(source, target)
@@ -222,6 +227,11 @@ impl World {
                 processes::of(&self.name).iter().map(|process| format!("process {process}")),
             );
         }
+        for point in self.own_mounts.borrow().iter().rev() {
+            if let Err(error) = unmount(point, UnmountFlags::empty()) {
+                left.push(format!("use of the mount {}: {error}", point.display()));
+            }
+        }
         left.extend(leaks::loops(&self.directory).iter().map(|name| format!("loop device {name}")));
         left.extend(self.files_left().iter().map(|path| format!("file {}", path.display())));
         left.extend(
@@ -231,11 +241,6 @@ impl World {
         left.extend(
             leaks::links().difference(&self.links_before).map(|link| format!("link {link}")),
         );
-        for point in self.own_mounts.borrow().iter().rev() {
-            if let Err(error) = unmount(point, UnmountFlags::empty()) {
-                left.push(format!("use of the mount {}: {error}", point.display()));
-            }
-        }
         left.extend(leaks::mounts().difference(&self.mounts_before).map(|m| format!("mount {m}")));
 
         // From here on it is this side's cleaning, whatever was found above.

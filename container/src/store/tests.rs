@@ -49,6 +49,7 @@ fn config(reservation: &Reservation) -> Config {
         name: reservation.name().clone(),
         created: "2026-01-02T03:04:05Z".into(),
         image: "none".into(),
+        rootfs_image: false,
         rootfs: "/srv/web".into(),
         system_container: true,
         privileged: false,

@@ -35,13 +35,13 @@ pub(crate) fn cp(session: &Session, args: &CpArgs) -> Report {
     match (inside(&args.source), inside(&args.target)) {
         (Some((name, source)), None) => {
             let container = store.find(name)?;
-            copy_out(&container, Path::new(source), Path::new(&args.target), copy)
+            copy_out(&session.engine, &container, Path::new(source), Path::new(&args.target), copy)
                 .with_context(|| format!("container {name}"))?;
             session.engine.tell(&container.config()?, "archive-path", &[("path", source)]);
         }
         (None, Some((name, target))) => {
             let container = store.find(name)?;
-            copy_in(&container, Path::new(&args.source), Path::new(target), copy)
+            copy_in(&session.engine, &container, Path::new(&args.source), Path::new(target), copy)
                 .with_context(|| format!("container {name}"))?;
             session.engine.tell(&container.config()?, "extract-to-dir", &[("path", target)]);
         }

@@ -27,14 +27,15 @@ pub(crate) fn export(session: &Session, args: &ExportArgs) -> Report {
     let name = || format!("container {}", args.container);
     match &args.output {
         Some(path) => {
-            whole(path, |file| lifecycle::export(&container, file)).with_context(name)?;
+            whole(path, |file| lifecycle::export(&session.engine, &container, file))
+                .with_context(name)?;
         }
         None if std::io::stdout().is_terminal() => {
             bail!("the archive is not for a terminal; write it to a file with -o FILE")
         }
         None => {
             let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-            lifecycle::export(&container, out).with_context(name)?;
+            lifecycle::export(&session.engine, &container, out).with_context(name)?;
         }
     }
     session.engine.tell(&container.config()?, "export", &[]);

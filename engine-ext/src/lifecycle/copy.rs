@@ -9,7 +9,9 @@ use container::{Config, Container, Running, Standing};
 use linux::root::Root;
 use rustix::fs::{FileType, Stat};
 
+use super::Engine;
 use crate::copy::{self, Owner, Place, Rules};
+use crate::prepare::{HeldImage, Tree, tree};
 
 /// What `cp` was asked.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +32,7 @@ struct View {
     /// The rootfs on disk, when it is seen through a user namespace: only there the host's root
     /// can make files.
     disk: Option<Disk>,
+    _held: Option<HeldImage>,
 }
 
 struct Disk {
@@ -42,8 +45,14 @@ struct Disk {
 const ALL_IDS: u32 = u32::MAX;
 
 /// Copies `source` of the container to `target` of the host.
-pub fn copy_out(container: &Container, source: &Path, target: &Path, copy: Copy) -> Result<()> {
-    let view = View::of(container)?;
+pub fn copy_out(
+    engine: &Engine,
+    container: &Container,
+    source: &Path,
+    target: &Path,
+    copy: Copy,
+) -> Result<()> {
+    let view = View::of(engine, container)?;
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let owner = match copy.archive {
         true => Owner::Moved { from: view.ids, to: (0, 0), size: view.size },
@@ -58,8 +67,14 @@ pub fn copy_out(container: &Container, source: &Path, target: &Path, copy: Copy)
 }
 
 /// Copies `source` of the host to `target` of the container.
-pub fn copy_in(container: &Container, source: &Path, target: &Path, copy: Copy) -> Result<()> {
-    let view = View::of(container)?;
+pub fn copy_in(
+    engine: &Engine,
+    container: &Container,
+    source: &Path,
+    target: &Path,
+    copy: Copy,
+) -> Result<()> {
+    let view = View::of(engine, container)?;
     let whole = std::path::absolute(source).context("find the working directory")?;
     // absolute() drops a dot at the end, which says "what is in it".
     let whole = if ends_with_dot(source) { whole.join(".") } else { whole };
@@ -75,9 +90,9 @@ pub fn copy_in(container: &Container, source: &Path, target: &Path, copy: Copy) 
 }
 
 impl View {
-    fn of(container: &Container) -> Result<Self> {
+    fn of(engine: &Engine, container: &Container) -> Result<Self> {
         let config = container.config()?;
-        let on_disk = Root::open(&config.rootfs)?;
+        let Tree { root: on_disk, held } = tree(engine.store.layout(), container, &config)?;
         let stat = on_disk.stat("")?;
         let disk_ids = (stat.st_uid, stat.st_gid);
         let size = config.user_remap.map_or(ALL_IDS, |remap| remap.size);
@@ -85,14 +100,14 @@ impl View {
             Standing::Starting => bail!("the container is on its way up; try again"),
             Standing::Stopped => {
                 let ids = config.user_remap.map_or((0, 0), |_| disk_ids);
-                Ok(Self { config, root: on_disk, ids, size, disk: None })
+                Ok(Self { config, root: on_disk, ids, size, disk: None, _held: held })
             }
             Standing::Running(running) => {
                 let ids = running.root_ids()?;
                 let device = running.root.stat("")?.st_dev;
                 let disk =
                     running.user.as_ref().map(|_| Disk { root: on_disk, ids: disk_ids, device });
-                Ok(Self { config, root: running.root, ids, size, disk })
+                Ok(Self { config, root: running.root, ids, size, disk, _held: held })
             }
         }
     }

@@ -2,24 +2,19 @@
 
 use anyhow::{Context, Result};
 use container::{Container, Store};
-use linux::root::Root;
 use linux::undo::Undo;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Engine;
-use crate::prepare::{self, env_file, hook_spec, host_channel};
+use crate::prepare::{self, env_file, hook_spec, host_channel, image};
 use crate::request::Request;
 use crate::request::mounts::take_over;
 
 /// Makes the container. Everything that would stop it from starting is looked for now.
 pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
-    prepare::check_rootfs(&request.rootfs)?;
+    let rootfs_image = image::is_image(&request.rootfs)?;
     hook_spec::check(&request.hooks)?;
-    let root = Root::open(&request.rootfs)?;
-    if let Some(path) = &request.process.env_target_file {
-        env_file::merge(&root, path, &mut request.process.env)?;
-    }
     pin_joined(&engine.store, &mut request)?;
     for from in std::mem::take(&mut request.volumes_from) {
         let other = engine.store.find(&from.container);
@@ -35,8 +30,13 @@ pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
     }
     let container = reservation.container().clone();
     let created = OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")?;
-    let config = request.into_config(container.id.clone(), reservation.name().clone(), created);
-    let host = prepare::gather(&engine.store, &container, &config, &root)?;
+    let mut config = request.into_config(container.id.clone(), reservation.name().clone(), created);
+    config.rootfs_image = rootfs_image;
+    let tree = prepare::tree(engine.store.layout(), &container, &config)?;
+    if let Some(path) = &config.process.env_target_file {
+        env_file::merge(&tree.root, path, &mut config.process.env)?;
+    }
+    let host = prepare::gather(&engine.store, &container, &config, &tree.root)?;
     prepare::write_spec(&container, &config, &host)?;
     let container = reservation.commit(&config)?;
     undo.disarm();

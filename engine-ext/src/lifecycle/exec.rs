@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::Engine;
-use crate::prepare::users;
+use crate::prepare::{image, users};
 use crate::request::environment;
 use crate::spec;
 
@@ -46,7 +46,7 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Optio
         _ => bail!("Container is not running:{}", container.id),
     }
     let config = container.config()?;
-    let process = process(&config, exec)?;
+    let process = process(container, &config, exec)?;
     let command = exec.args.join(" ");
     engine.tell(&config, "exec_start", &[("execCommand", &command)]);
     if exec.detach {
@@ -63,8 +63,8 @@ pub fn exec(engine: &Engine, container: &Container, exec: &Exec) -> Result<Optio
     Ok(Some(status))
 }
 
-pub(crate) fn process(config: &Config, exec: &Exec) -> Result<Process> {
-    let root = Root::open(&config.rootfs)?;
+pub(crate) fn process(container: &Container, config: &Config, exec: &Exec) -> Result<Process> {
+    let root = Root::open(image::rootfs_place(container, config))?;
     let user = exec.user.as_deref().unwrap_or(&config.process.user);
     let identity = users::resolve(&root, user, &config.process.group_add)?;
     let mut env = config.process.env.clone();

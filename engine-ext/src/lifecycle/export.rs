@@ -13,14 +13,17 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 use tar::{Builder, EntryType, Header};
 
+use super::Engine;
+use crate::prepare;
+
 /// Writes the archive. Owners are those inside; sockets are left out, they mean nothing elsewhere.
-pub fn export(container: &Container, out: impl Write) -> Result<()> {
+pub fn export(engine: &Engine, container: &Container, out: impl Write) -> Result<()> {
     let config = container.config()?;
-    let root = Root::open(&config.rootfs)?;
-    let top = root.stat("")?;
+    let tree = prepare::tree(engine.store.layout(), container, &config)?;
+    let top = tree.root.stat("")?;
     let base = if config.user_remap.is_some() { (top.st_uid, top.st_gid) } else { (0, 0) };
     let mut archive = Archive { tar: Builder::new(out), base, linked: HashMap::new() };
-    archive.directory(&root, Path::new(""))?;
+    archive.directory(&tree.root, Path::new(""))?;
     archive.tar.into_inner().and_then(|mut out| out.flush()).context("write the archive")
 }
 

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Engine, init};
+use crate::prepare::image;
 use crate::spec;
 
 /// A shim that has answered its last request needs this long to go, at most.
@@ -82,8 +83,10 @@ pub(super) fn end_seized(
 /// Cleans up after a container that nobody supervised, and says so in its state. For the holder of
 /// the lock.
 pub(super) fn settle(engine: &Engine, container: &Container) -> Result<i32> {
-    let runtime = engine.runtime(&container.config()?);
+    let config = container.config()?;
+    let runtime = engine.runtime(&config);
     runtime.delete(container.id.as_str(), true).context("clean up")?;
+    image::unmount_all(container, &config)?;
     let state = container.saved_state()?;
     if !state.status.is_live() {
         return Ok(state.exit_code);

@@ -22,7 +22,11 @@ pub fn gather(store: &Store, container: &Container, config: &Config, root: &Root
     check_cpus(&config.resources)?;
     check_files_limit(&config.resources)?;
     Ok(Host {
-        paths: Paths { bundle: container.dir.clone(), state: container.state_dir.clone() },
+        paths: Paths {
+            bundle: container.dir.clone(),
+            state: container.state_dir.clone(),
+            rootfs: super::image::rootfs_place(container, config),
+        },
         identity: users::resolve(root, &config.process.user, &config.process.group_add)?,
         joined: joined(store, config)?,
         devices: devices(config)?,

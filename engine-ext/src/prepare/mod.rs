@@ -7,6 +7,7 @@ pub mod env_file;
 mod facts;
 pub mod hook_spec;
 pub mod host_channel;
+pub mod image;
 mod lxcfs;
 mod network_files;
 mod rootfs;
@@ -20,7 +21,7 @@ use container::{Config, Container, Layout, Store};
 use linux::root::Root;
 
 pub use facts::{block_devices, check_cpus, gather};
-pub use rootfs::{Claim, check as check_rootfs};
+pub use rootfs::{Claim, HeldImage, Tree, tree};
 
 use crate::{host::Host, spec};
 
@@ -41,7 +42,8 @@ pub fn before_start(
         *held = Some(Held { _claim: rootfs::claim(layout, config)? });
     }
     hook_spec::check(&config.hooks)?;
-    let root = Root::open(&config.rootfs)?;
+    image::mount_all(container, config)?;
+    let root = Root::open(image::rootfs_place(container, config))?;
     let owner = rootfs::owner(&root)?;
     let store = Store::new(layout.root(), layout.state());
     let host = facts::gather(&store, container, config, &root)?;

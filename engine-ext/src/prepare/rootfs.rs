@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use container::{Config, ContainerId, Layout, Store};
+use container::{Config, Container, ContainerId, Layout, Store};
 use linux::root::Root;
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+
+use super::image;
 
 /// A tree that nobody else may start a container on while this lives.
 #[derive(Debug)]
@@ -16,17 +19,31 @@ pub struct Claim {
     _lock: File,
 }
 
-/// Answers why `path` cannot be a rootfs.
-pub fn check(path: &Path) -> Result<()> {
-    let metadata = std::fs::metadata(path);
-    let metadata =
-        metadata.with_context(|| format!("Failed to get rootfs '{}'", path.display()))?;
-    ensure!(
-        metadata.is_dir(),
-        "rootfs {} is not a directory; mount it and give the mount point",
-        path.display()
-    );
-    Ok(())
+/// A container's files, as long as this value lives.
+#[derive(Debug)]
+pub struct Tree {
+    pub root: Root,
+    pub held: Option<HeldImage>,
+}
+
+/// The mount behind a tree, and the claim to it.
+#[derive(Debug)]
+pub struct HeldImage {
+    _mount: OwnedFd,
+    _claim: Claim,
+}
+
+/// The files of a container, whether or not it runs. An image is mounted for the time, if nobody has
+/// it mounted.
+pub fn tree(layout: &Layout, container: &Container, config: &Config) -> Result<Tree> {
+    let place = image::rootfs_place(container, config);
+    if !config.rootfs_image || image::is_mounted(&place)? {
+        return Ok(Tree { root: Root::open(place)?, held: None });
+    }
+    let claim = claim(layout, config)?;
+    let mount = image::open(&config.rootfs, config.read_only)?;
+    let root = Root::open(format!("/proc/self/fd/{}", mount.as_raw_fd()))?;
+    Ok(Tree { root, held: Some(HeldImage { _mount: mount, _claim: claim }) })
 }
 
 /// Who owns the tree: what is written into it is theirs.
@@ -38,12 +55,21 @@ pub(super) fn owner(root: &Root) -> Result<(u32, u32)> {
 /// Takes the tree, identified by device and inode: however it is spelled, it is one. Containers
 /// that cannot write to it may share it.
 pub(super) fn claim(layout: &Layout, config: &Config) -> Result<Claim> {
-    check(&config.rootfs)?;
+    ensure!(
+        image::is_image(&config.rootfs)? == config.rootfs_image,
+        "rootfs {} was {}, and is not any more",
+        config.rootfs.display(),
+        if config.rootfs_image { "an image" } else { "a directory" }
+    );
     let stat = rustix::fs::stat(&config.rootfs)
         .with_context(|| format!("stat {}", config.rootfs.display()))?;
     let directory = layout.rootfs_locks();
     std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-    let path = directory.join(format!("{:x}-{}", stat.st_dev, stat.st_ino));
+    // A block device may have several nodes.
+    let path = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::BlockDevice => directory.join(format!("block-{:x}", stat.st_rdev)),
+        _ => directory.join(format!("{:x}-{}", stat.st_dev, stat.st_ino)),
+    };
     let operation = match config.read_only {
         true => FlockOperation::NonBlockingLockShared,
         false => FlockOperation::NonBlockingLockExclusive,

@@ -450,6 +450,7 @@ impl Request {
             created,
             image: self.image,
             rootfs: self.rootfs,
+            rootfs_image: false,
             system_container: self.system_container,
             privileged: self.privileged,
             read_only: self.read_only,

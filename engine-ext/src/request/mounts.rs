@@ -153,10 +153,24 @@ fn mount(text: &str) -> Result<Mount> {
             memory(destination, parameters, text)
         }
         ("tmpfs", Some(_)) => bail!("mount '{text}': a tmpfs has no source; drop src="),
-        ("squashfs" | "volume", _) => {
-            bail!("mount '{text}': type={kind} is not supported; use type=bind or type=tmpfs")
+        ("squashfs", Some(source)) => {
+            let further = words.iter().find(|word| **word != "ro");
+            if let Some(word) = further.copied().or(parameters.first().map(String::as_str)) {
+                bail!("mount '{text}': {word:?} is not for a squashfs, which is read-only");
+            }
+            let options = ["bind", "rprivate", "ro"].map(str::to_owned).into();
+            let (source, destination) = (clean(source)?, target(destination, text)?);
+            Ok(Mount { kind: MountKind::Squashfs, source, destination, options })
         }
-        _ => bail!("Invalid mount specification '{text}': type {kind:?}; use bind or tmpfs"),
+        ("squashfs", None) => {
+            bail!("Invalid mount specification '{text}': no source; add src=IMAGE")
+        }
+        ("volume", _) => bail!(
+            "mount '{text}': type=volume is not supported; give a host directory with type=bind"
+        ),
+        _ => bail!(
+            "Invalid mount specification '{text}': type {kind:?}; use bind, tmpfs or squashfs"
+        ),
     }
 }
 

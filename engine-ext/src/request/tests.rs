@@ -145,6 +145,11 @@ const REFUSED: &[&str] = &[
     "-p 80:80",
     "--volumes-from x:rx",
     "--volumes-from :ro",
+    "--mount type=squashfs,dst=/x",
+    "--mount type=squashfs,src=/x,dst=/x,rw=1",
+    "--mount type=squashfs,src=/x,dst=/x,ro=false",
+    "--mount type=volume,src=x,dst=/x",
+    "--mount type=sys,src=x,dst=/x",
 ];
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -20,7 +19,7 @@ use super::stdio::Streams;
 pub(super) struct Guest {
     runtime: Runtime,
     id: String,
-    bundle: PathBuf,
+    container: Container,
 }
 
 /// Its init.
@@ -41,7 +40,11 @@ struct NotExecuted(#[from] runtime::Error);
 
 impl Guest {
     pub(super) fn new(runtime: Runtime, container: &Container) -> Self {
-        Self { runtime, id: container.id.to_string(), bundle: container.dir.clone() }
+        Self { runtime, id: container.id.to_string(), container: container.clone() }
+    }
+
+    pub(super) fn container(&self) -> &Container {
+        &self.container
     }
 
     /// From the bundle to a running init. When it fails nothing is left.
@@ -56,7 +59,7 @@ impl Guest {
     }
 
     fn try_start(&self, config: &Config, size: Option<Size>) -> Result<(Init, Streams)> {
-        let mut request = CreateRequest::new(&self.id, &self.bundle);
+        let mut request = CreateRequest::new(&self.id, &self.container.dir);
         let pipes = match config.process.tty {
             true => None,
             false => Some(Streams::of_pipes(config.process.open_stdin)?),

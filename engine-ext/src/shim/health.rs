@@ -155,7 +155,7 @@ impl Probe {
             args: ["/bin/sh", "-c", &check.command].map(str::to_owned).into(),
             ..exec::Exec::default()
         };
-        let process = exec::process(config, &request)?;
+        let process = exec::process(guest.container(), config, &request)?;
         let (output, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
         // Ours alone: a program may be surprised by a pipe that does not wait.
         rustix::fs::fcntl_setfl(&output, OFlags::NONBLOCK)?;

@@ -26,7 +26,7 @@ use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
 use crate::events::Events;
 use crate::lifecycle::{runtime_of, take_away};
-use crate::prepare::{Held, before_start};
+use crate::prepare::{Held, before_start, image};
 
 /// A predecessor that has answered everyone may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -131,6 +131,7 @@ impl Supervisor {
         if let Err(error) = &started {
             let text = format!("{error:#}");
             self.notes.check(self.record.failed(text, guest::exit_code(error)));
+            self.notes.check(image::unmount_all(&self.container, &self.config));
             self.close();
         }
         started
@@ -335,6 +336,7 @@ impl Supervisor {
     /// It is down for good: says so everywhere and lets go of everything.
     pub(super) fn finish(mut self, code: i32) -> Console {
         self.close();
+        self.notes.check(image::unmount_all(&self.container, &self.config));
         if self.config.auto_remove
             && let Err(error) = take_away(&self.store, &self.container)
         {

@@ -42,7 +42,8 @@ const LXCFS_PATIENCE_S: i64 = 10;
 /// The document.
 pub fn build(config: &Config, host: &Host) -> Result<Spec> {
     let capabilities = capabilities::bounding(config);
-    let root = RootBuilder::default().path(&config.rootfs).readonly(config.read_only).build()?;
+    let root =
+        RootBuilder::default().path(&host.paths.rootfs).readonly(config.read_only).build()?;
     let mut spec = SpecBuilder::default()
         .version(if config.runtime.is_some() { OLD_OCI_VERSION } else { OCI_VERSION })
         .root(root)

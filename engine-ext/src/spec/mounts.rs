@@ -21,7 +21,10 @@ pub(super) fn build(config: &Config, host: &Host) -> Result<Vec<Mount>> {
     } else {
         list.extend(network_files(config, host)?);
     }
-    let mut asked: Vec<Mount> = config.mounts.iter().map(user).collect::<Result<_>>()?;
+    let mut asked = vec![];
+    for (index, mount) in config.mounts.iter().enumerate() {
+        asked.push(user(mount, index, host)?);
+    }
     if let Some(channel) = &config.host_channel {
         let access = if channel.read_only { "ro" } else { "rw" };
         asked.push(bind(
@@ -121,10 +124,14 @@ fn half(config: &Config) -> Option<String> {
     config.resources.memory.map(|memory| format!("size={}k", memory / 2048))
 }
 
-fn user(asked: &config::Mount) -> Result<Mount> {
+fn user(asked: &config::Mount, index: usize, host: &Host) -> Result<Mount> {
     let options: Vec<&str> = asked.options.iter().map(String::as_str).collect();
     match asked.kind {
         MountKind::Bind => bind(&asked.source, &asked.destination, &options),
+        MountKind::Squashfs => {
+            let place = host.paths.state.join(running::image(index));
+            bind(&place, &asked.destination, &options)
+        }
         MountKind::Tmpfs => mount("tmpfs", "tmpfs", &asked.destination, &options),
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn config() -> Config {
         created: String::new(),
         image: "none".into(),
         rootfs: "/srv/web".into(),
+        rootfs_image: false,
         system_container: false,
         privileged: false,
         read_only: false,
@@ -67,7 +68,11 @@ fn system() -> Config {
 
 fn host() -> Host {
     Host {
-        paths: Paths { bundle: "/var/lib/isulad/B".into(), state: "/run/isulad/S".into() },
+        paths: Paths {
+            bundle: "/var/lib/isulad/B".into(),
+            state: "/run/isulad/S".into(),
+            rootfs: "/srv/web".into(),
+        },
         kernel: (6, 1),
         huge_page: "2MB".into(),
         ..Host::default()

@@ -7,7 +7,7 @@ pub struct SystemArgs {
     /// Boot an init system; needs --external-rootfs
     #[arg(long)]
     pub system_container: bool,
-    /// Run in this directory of the host; never removed
+    /// Run in this directory of the host, or what a block device or image holds; never removed
     #[arg(long, value_name = "DIR")]
     pub external_rootfs: Option<String>,
     /// Run root as UID:GID of the host, with SIZE ids

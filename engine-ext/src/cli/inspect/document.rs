@@ -208,7 +208,7 @@ fn bind(mount: &Mount) -> Option<String> {
 
 fn mount(mount: &Mount) -> Value {
     json!({
-        "Type": match mount.kind { MountKind::Bind => "bind", MountKind::Tmpfs => "tmpfs" },
+        "Type": match mount.kind { MountKind::Bind => "bind", MountKind::Tmpfs => "tmpfs", MountKind::Squashfs => "squashfs" },
         "Source": mount.source,
         "Destination": mount.destination,
         "Mode": mount.options.join(","),
