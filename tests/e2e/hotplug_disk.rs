@@ -103,6 +103,18 @@ fn limits(world: &World) -> Result<()> {
              Remove read bps for device ({path}) done.\n"
     ))?;
     ensure!(!shown()?.contains("11010048"), "the kernel has it no more: {:?}", shown()?);
+    // Recorded alone it is in no file of the kernel's, and no node is there.
+    let only = ["add-device", "--update-config-only", "--device-read-bps", &of("10m"), "web", path];
+    world.tools(only).ok()?;
+    ensure!(!shown()?.contains("10485760"), "for the next start: {:?}", shown()?);
+    ensure!(nodes(&container, path.trim_start_matches("/dev/"))?.is_empty(), "no node yet");
+    world.tools(["remove-device", "--update-config-only", "web", path]).ok()?;
+    // So little that the disk would look dead is worth a word.
+    world
+        .tools(["add-device", "--device-read-bps", &of("1000"), "web", path])
+        .ok()?
+        .expect_stderr("note: 1000 bytes a second is so little that")?;
+    world.tools(["remove-device", "web", path]).ok()?;
     // A share that no scheduler knows is refused before anything is added.
     let refused = world
         .tools(["add-device", "--blkio-weight-device", &of("5"), "web", path])

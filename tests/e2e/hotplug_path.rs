@@ -61,13 +61,21 @@ fn directory(world: &World) -> Result<()> {
 fn read_only(world: &World) -> Result<()> {
     let host = source(world)?;
     fs::create_dir(host.join("below"))?;
-    world.mount("tmpfs", &host.join("below"), "mode=755")?;
+    world
+        .tool("mount")
+        .args(["-t", "tmpfs", "-o", "mode=755,nosuid,nodev,noexec", "tmpfs"])
+        .arg(host.join("below"))
+        .ok()?;
     fs::write(host.join("below/file"), "below\n")?;
     let container = world.sleeper(&["--name", "web"])?;
     world.tools(["add-path", "web", &format!("{}:ro", pair(&host, "/m"))]).ok()?;
     let look = sh(&container, "cat /m/file /m/below/file; touch /m/x || touch /m/below/x")?;
     ensure!(look.stdout == "host\nbelow\n" && look.code() != 0, "{look}");
     ensure!(look.stderr.matches("Read-only file system").count() == 2, "{look}");
+    let flags = sh(&container, "grep ' /m/below ' /proc/mounts")?;
+    for flag in ["ro,", "nosuid", "nodev", "noexec"] {
+        ensure!(flags.stdout.contains(flag), "flags of the source stay: {flags}");
+    }
     fs::write(host.join("below/x"), "the host still writes")?;
     // The same directory again, at another place and in another way.
     world.tools(["add-path", "web", &pair(&host, "/rw")]).ok()?;
@@ -75,6 +83,7 @@ fn read_only(world: &World) -> Result<()> {
     world.tools(["remove-path", "web", &pair(&host, "/m"), &pair(&host, "/rw")]).ok()?;
     let none = sh(&container, "grep -c -e ' /m' -e ' /rw' /proc/mounts")?;
     ensure!(none.stdout == "0\n", "{none}");
+    world.tool("umount").arg(host.join("below")).ok()?;
     container.remove()
 }
 

@@ -209,12 +209,30 @@ fn hostile(world: &World) -> Result<()> {
 
 fn predecessor(world: &World) -> Result<()> {
     let host = source(world)?;
+    let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
+    let disk = Disk::new(world)?;
     let container = hooked(world, &[])?;
     container.isula("stop", ["-t", "0"]).ok()?;
+    let number = disk.number()?;
+    let (major, minor) = number.split_once(':').context("a number")?;
+    let limit = |value: &str| -> Result<serde_json::Value> {
+        let (major, minor): (u32, u32) = (major.parse()?, minor.parse()?);
+        let limit = serde_json::json!({ "major": major, "minor": minor, "path": disk.path, "value": value });
+        Ok(serde_json::json!([limit]))
+    };
     let text = serde_json::json!({
         "bindToAdd": [pair(&host, "/data:ro")],
         "deviceToAdd": [{ "Type": "c", "Minor": 1, "Major": 1, "PathOnHost": "/dev/fuse",
-            "PathInContainer": "/dev/n1", "CgroupPermissions": "rw", "Parent": "" }],
+            "PathInContainer": "/dev/n1", "CgroupPermissions": "rw", "Parent": "" },
+            { "Type": "b", "Minor": 0, "Major": 7, "PathOnHost": disk.path,
+            "PathInContainer": "/dev/xvdb", "CgroupPermissions": "rwm", "Parent": "" }],
+        "readIops": limit("1001")?, "writeIops": limit("1002")?, "readBps": limit("1000003")?,
+        "writeBps": limit("1000004")?,
+        "networkInterfaces": [{ "Ip": "192.168.3.4/24", "Mac": "aa:bb:cc:dd:ee:aa", "Mtu": 1450,
+            "Qlen": 100, "Type": "veth", "Bridge": "br0", "HostNicName": "h1",
+            "CtrNicName": "e1" }],
+        "networkRoute": [{ "dest": "10.9.0.0/16", "src": "192.168.3.4", "gw": "192.168.3.1",
+            "dev": "e1" }],
     });
     fs::write(record(world, &container), format!("{text}\n"))?;
     world
@@ -222,6 +240,14 @@ fn predecessor(world: &World) -> Result<()> {
         .ok()?
         .expect_stdout(&format!("[\"{}:/data:ro\"]\n", host.display()))?;
     container.isula("start", [""; 0]).ok()?;
+    world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+    let route = ip_in(world, &container, "route show 10.9.0.0/16")?;
+    ensure!(
+        route.contains("via 192.168.3.1 dev e1") && route.contains("src 192.168.3.4"),
+        "{route}"
+    );
+    let link = ip_in(world, &container, "link show dev e1")?;
+    ensure!(link.contains("mtu 1450") && link.contains("aa:bb:cc:dd:ee:aa"), "{link}");
     // Its number is that of the node now.
     let look = sh(&container, ": < /dev/n1 && cat /data/file && touch /data/x")?;
     ensure!(look.stdout == "host\n" && look.code() != 0, "{look}");
@@ -229,6 +255,13 @@ fn predecessor(world: &World) -> Result<()> {
     ensure!(listed.stdout.contains(r#""Minor":229,"Major":10"#), "{listed}");
     world.tools(["remove-path", "web", &pair(&host, "/data")]).ok()?;
     world.tools(["remove-device", "web", "/dev/fuse"]).ok()?;
+    world.tools(["remove-device", "web", &disk.path]).ok()?.expect_stdout(&format!(
+        "Remove device ({0}) from container(web,/dev/xvdb) done.\n\
+         Remove read iops for device ({0}) done.\nRemove write iops for device ({0}) done.\n\
+         Remove read bps for device ({0}) done.\nRemove write bps for device ({0}) done.\n",
+        disk.path
+    ))?;
+    world.tools(["remove-nic", "web", "--name", "h1:e1"]).ok()?;
     let none = sh(&container, "ls /dev/n1; grep -c ' /data' /proc/mounts")?;
     ensure!(none.stdout == "0\n", "{none}");
     container.remove()

@@ -23,6 +23,7 @@ mod hotplug_disk;
 mod hotplug_engine;
 mod hotplug_engines;
 mod hotplug_given;
+mod hotplug_host;
 mod hotplug_model;
 mod hotplug_nic;
 mod hotplug_nic_kinds;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         hotplug_engine::stories(),
         hotplug_engines::stories(),
         hotplug_given::stories(),
+        hotplug_host::stories(),
         hotplug_model::stories(),
         hotplug_nic::stories(),
         hotplug_nic_kinds::stories(),

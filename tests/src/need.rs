@@ -49,6 +49,9 @@ pub const ALL: &[Need] = &[
     IPVLAN,
     POLICE,
     OPEN_VSWITCH,
+    SCSI_DEBUG,
+    MODULES,
+    SYSTEMD,
 ];
 
 pub const ROOT: Need = Need {
@@ -130,6 +133,29 @@ pub const FUSE: Need = Need {
 
 pub const MKSQUASHFS: Need = Need { name: "mksquashfs", check: || program("mksquashfs") };
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
+
+/// A machine that can be given disks and loses them again.
+pub const SCSI_DEBUG: Need = Need { name: "scsi_debug", check: || module("scsi_debug") };
+
+pub const MODULES: Need = Need { name: "modules", check: || module("dummy") };
+
+pub const SYSTEMD: Need = Need {
+    name: "systemd",
+    check: || match Path::new("/run/systemd/system").is_dir() {
+        true => Ok(()),
+        false => Err("systemd is not this machine's init".into()),
+    },
+};
+
+/// Whether the kernel has it as a module, which can be loaded and removed.
+fn module(name: &str) -> Result<(), String> {
+    let found = Command::new("modinfo").args(["-F", "filename", name]).output();
+    let found = found.map_err(|error| format!("run modinfo: {error}"))?;
+    match String::from_utf8_lossy(&found.stdout).trim() {
+        path if path.starts_with('/') => Ok(()),
+        _ => Err(format!("the kernel has no module {name}")),
+    }
+}
 
 pub const ETHTOOL: Need = Need { name: "ethtool", check: || program("ethtool") };
 

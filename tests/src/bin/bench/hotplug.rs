@@ -1,16 +1,17 @@
 //! What it costs to add things to a running container, as whole command lines, and to add them again
-//! at its start.
+//! at its start; lxc-device(1) of LXC beside it, where it is installed.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use tests::{Container, World};
+use tests::{Call, Container, World};
 
 use crate::report::Results;
 
-/// Who the rows are of: there is no other with these words.
-const PEER: &str = "isulad-tools";
+/// Who the rows are of.
+const OURS: &str = "isulad-tools";
+const LXC: &str = "lxc-device";
 /// So many in a row, and so many recorded ones at a start.
 const IN_A_ROW: usize = 100;
 const RECORDED: usize = 128;
@@ -31,13 +32,13 @@ pub(crate) fn bench(rounds: u32, results: &mut Results) -> Result<()> {
         }
     });
     let rows = rows.join().map_err(|_| anyhow!("the thread of the world panicked"))??;
-    for (round, work, value) in rows {
-        results.add(round, PEER, vec![(work, value)]);
+    for (peer, round, work, value) in rows {
+        results.add(round, peer, vec![(work, value)]);
     }
     Ok(())
 }
 
-type Rows = Vec<(u32, &'static str, f64)>;
+type Rows = Vec<(&'static str, u32, &'static str, f64)>;
 
 fn ms(elapsed: Duration) -> f64 {
     elapsed.as_secs_f64() * 1000.0
@@ -52,14 +53,16 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
     let options = ["--name", "web", "--hook-spec", &spec];
     let container = world.run(&options, &world.busybox()?, &["sleep", "86400"])?;
     let source = world.new_directory("source")?;
+    let lxc = Lxc::start(world)?;
     let path = path(&source, 0);
     let nic = ["web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
     for round in 0..rounds {
         let mut time = |work: &'static str, words: &[&str]| -> Result<()> {
             let done = world.tools(words).ok()?;
-            rows.push((round, work, ms(done.elapsed)));
+            rows.push((OURS, round, work, ms(done.elapsed)));
             Ok(())
         };
+        time("the process itself", &["--version"])?;
         time("add-device", &["add-device", "web", "/dev/fuse:/dev/n1"])?;
         time("remove-device", &["remove-device", "web", "/dev/fuse:/dev/n1"])?;
         time("add-nic veth", &[&["add-nic", "--ip", "10.0.0.2/24"], &nic[..]].concat())?;
@@ -67,6 +70,12 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
         time("remove-nic veth", &["remove-nic", "web", "--name", "h1:e1"])?;
         time("add-path", &["add-path", "web", &path])?;
         time("remove-path", &["remove-path", "web", &path])?;
+        if let Some(lxc) = &lxc {
+            for (work, verb) in [("add-device", "add"), ("remove-device", "del")] {
+                let done = lxc.device(verb).ok()?;
+                rows.push((LXC, round, work, ms(done.elapsed)));
+            }
+        }
     }
     rows.extend(in_a_row(world, &source)?);
     rows.extend(replay(world, &container, rounds)?);
@@ -88,7 +97,7 @@ fn in_a_row(world: &World, source: &Path) -> Result<Rows> {
             sum += done.elapsed;
         }
     }
-    Ok(vec![(0, "100 times add-path", ms(sum))])
+    Ok(vec![(OURS, 0, "100 times add-path", ms(sum))])
 }
 
 /// A start with a full record, beside one without.
@@ -98,7 +107,7 @@ fn replay(world: &World, container: &Container<'_>, rounds: u32) -> Result<Rows>
         for round in 0..rounds.div_ceil(5) {
             container.isula("stop", ["-t", "0"]).ok()?;
             let started = container.isula("start", [""; 0]).ok()?;
-            rows.push((round, work, ms(started.elapsed)));
+            rows.push((OURS, round, work, ms(started.elapsed)));
         }
         Ok(())
     };
@@ -109,4 +118,47 @@ fn replay(world: &World, container: &Container<'_>, rounds: u32) -> Result<Rows>
     container.isula("start", [""; 0]).ok()?;
     start("start with nothing recorded")?;
     Ok(rows)
+}
+
+/// A container of LXC's, with the same tree; it ends with this value.
+struct Lxc<'w> {
+    world: &'w World,
+    place: String,
+}
+
+impl<'w> Lxc<'w> {
+    fn start(world: &'w World) -> Result<Option<Self>> {
+        if world.tool("lxc-device").arg("--version").output().is_err() {
+            return Ok(None);
+        }
+        let place = world.new_directory("lxc")?;
+        let dir = place.join("box");
+        std::fs::create_dir(&dir)?;
+        let config = format!(
+            "lxc.rootfs.path = dir:{}\nlxc.uts.name = box\nlxc.net.0.type = empty\n\
+             lxc.mount.auto = proc:mixed\nlxc.autodev = 1\nlxc.cgroup.dir = {}/lxc\n\
+             lxc.cgroup.devices.deny = a\nlxc.init.cmd = /bin/busybox sleep 86400\n\
+             lxc.apparmor.profile = unconfined\n",
+            world.busybox()?.display(),
+            world.name()
+        );
+        std::fs::write(dir.join("config"), config)?;
+        let lxc = Self { world, place: place.to_string_lossy().into_owned() };
+        lxc.call("lxc-start", &[]).ok()?;
+        Ok(Some(lxc))
+    }
+
+    fn call(&self, program: &str, words: &[&str]) -> Call {
+        self.world.tool(program).args(["-n", "box", "-P", &self.place]).args(words)
+    }
+
+    fn device(&self, verb: &str) -> Call {
+        self.call("lxc-device", &[verb, "/dev/fuse", "/dev/n1"])
+    }
+}
+
+impl Drop for Lxc<'_> {
+    fn drop(&mut self) {
+        let _ = self.call("lxc-stop", &["-k"]).output();
+    }
 }

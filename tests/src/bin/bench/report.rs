@@ -130,7 +130,8 @@ namespace of its own; their answers were compared first. The runtimes get the sa
 `cgroup.controllers` on a hybrid host, as it refuses to run otherwise.";
 const HOTPLUG: &str =
     "Each figure is one command line to its end, on a running busybox container with hooks; a veth
-goes into a bridge, with an address, and up.";
+goes into a bridge, with an address, and up. lxc-device does the same with a container of LXC, where
+it is installed.";
 
 fn readme(what: &str, command: &str) -> String {
     let (title, how) = match what {
