@@ -103,7 +103,15 @@ fn mapped(world: &World) -> Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let host = source(world)?;
     let container = world.run(
-        &["--system-container", "--name", "web", "--user-remap", "100000:100000:65536"],
+        &[
+            "--system-container",
+            "--name",
+            "web",
+            "--user-remap",
+            "100000:100000:65536",
+            "--cap-add",
+            "SYS_ADMIN",
+        ],
         &world.busybox()?,
         &["sleep", "1000"],
     )?;
@@ -118,6 +126,23 @@ fn mapped(world: &World) -> Result<()> {
     world.tools(["add-path", "web", &pair(&own, "/own")]).ok()?;
     ensure!(sh(&container, "stat -c %u /own")?.stdout == "0\n", "it is the root's");
     world.tools(["remove-path", "web", &pair(&host, "/data"), &pair(&own, "/own")]).ok()?;
+    // What is read-only its root cannot make writable, nor what it binds of it; it may unmount it.
+    fs::create_dir(host.join("below"))?;
+    world.tool("mount").args(["-t", "tmpfs", "tmpfs"]).arg(host.join("below")).ok()?;
+    let file = host.join("file");
+    let (dir, file) = (format!("{}:ro", pair(&host, "/ro")), format!("{}:ro", pair(&file, "/one")));
+    world.tools(["add-path", "web", &dir, &file]).ok()?;
+    world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+    let look = sh(
+        &container,
+        "cat /ro/file /one; stat -c %u /ro/file; mkdir -p /again; mount --bind /ro /again; \
+         for at in /ro /one /ro/below /again; do mount -o remount,bind,rw $at && echo $at; done; \
+         touch /ro/x || touch /ro/below/x || touch /again/x || echo x > /one || umount /again",
+    )?;
+    ensure!(look.stdout == "host\nhost\n0\n" && look.code() == 0, "{look}");
+    world.tools(["remove-path", "web", &dir, &file]).ok()?;
+    ensure!(sh(&container, "grep -c -e ' /ro' -e ' /one' /proc/mounts")?.stdout == "0\n", "gone");
+    world.tool("umount").arg(host.join("below")).ok()?;
     container.remove()
 }
 

@@ -1,6 +1,5 @@
 //! The command line: one struct and one short function a command.
 
-mod deadline;
 mod device;
 mod inspect;
 mod nic;
@@ -25,6 +24,7 @@ use linux::signal::Signal;
 
 use crate::audit::JOURNAL;
 use crate::bounds::{Bounds, CONFIG};
+use crate::deadline;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::nic::{LINKS, Links};

@@ -13,7 +13,7 @@ use linux::mount::{self, Attributes, Flags};
 use linux::{Errno, Undo, mountinfo, ns};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
-use super::{Access, PathMapping, Propagation, parse_addition};
+use super::{Access, PathMapping, Propagation, locked, parse_addition};
 use crate::error::{Error, Result};
 use crate::inside::{as_its_root, detach, is_of_the_kernel, mount_id, mount_of};
 use crate::record::{BindEntry, BindSource};
@@ -41,8 +41,20 @@ pub(crate) fn apply<'a>(
         )));
     }
     let target = target(live, &mapping.container_path, &stat, undo)?;
-    ns::in_mount_ns(&live.mounts, || mount::attach(&tree, &target))?;
-    undo.push("mount of a path", move || detach(live, &tree));
+    match &live.user {
+        Some(user) if mapping.access == Access::ReadOnly => {
+            locked::attach(live, &user.namespace, &tree, &stat, &target)?;
+            let (path, of) = (mapping.container_path.clone(), (stat.st_dev, stat.st_ino));
+            undo.push("mount of a path", move || match mount_at(live, &path, of) {
+                Ok(Some(found)) => detach(live, &found),
+                _ => Ok(()),
+            });
+        }
+        _ => {
+            ns::in_mount_ns(&live.mounts, || mount::attach(&tree, &target))?;
+            undo.push("mount of a path", move || detach(live, &tree));
+        }
+    }
     Ok(())
 }
 
@@ -219,12 +231,16 @@ fn is_directory(live: &Running, path: &Path) -> bool {
 
 /// The mount at `path`, if it shows what was added there.
 fn ours(live: &Running, path: &Path, source: &BindSource) -> Result<Option<OwnedFd>> {
+    mount_at(live, path, (source.dev, source.ino))
+}
+
+fn mount_at(live: &Running, path: &Path, of: (u64, u64)) -> Result<Option<OwnedFd>> {
     let found = match live.root.resolve(path) {
         Err(error) if error.is(Errno::NOENT) || error.is(Errno::NOTDIR) => return Ok(None),
         found => found?,
     };
     let stat = rustix::fs::fstat(&found).during(|| format!("stat {path:?}"))?;
-    let same = (stat.st_dev, stat.st_ino) == (source.dev, source.ino);
+    let same = (stat.st_dev, stat.st_ino) == of;
     Ok((same && mount_of(&found)?.is_root).then_some(found))
 }
 

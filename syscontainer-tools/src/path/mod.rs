@@ -1,6 +1,7 @@
 //! Directories and files of the host that a container gets to see.
 
 mod apply;
+mod locked;
 mod parse;
 pub mod plan;
 
