@@ -30,6 +30,7 @@ use crate::{
     connection::Devices,
     last_resort,
     orders::{self, Answer, Options, Order},
+    relay::Relays,
     systemd,
 };
 
@@ -70,6 +71,8 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
     let mut holder = Holder {
         control: setup::listen(&options.control(), Kind::SeqPacket)?,
         metrics: setup::listen(&options.metrics, Kind::Stream)?,
+        // The one call that tells whether the kernel can.
+        relays: (options.relay || !devices.resend()?).then(Relays::default),
         devices: Arc::new(devices),
         memory,
         program: std::env::current_exe().context("find our own program")?,
@@ -81,6 +84,9 @@ pub fn run(options: Options, pid_file: &Path) -> Result<()> {
         last_resort: None,
         options,
     };
+    if holder.relays.is_some() {
+        tracing::info!("requests are relayed");
+    }
     holder.poll.add(&signals, SIGNALS, Interest::READ)?;
     holder.replace_worker();
     systemd::ready()?;
@@ -104,6 +110,8 @@ struct Worker {
 struct Holder {
     options: Options,
     devices: Arc<Devices>,
+    /// Where requests are passed on instead of handed out again.
+    relays: Option<Relays>,
     memory: OwnedFd,
     control: OwnedFd,
     metrics: OwnedFd,
@@ -257,10 +265,18 @@ impl Holder {
         // From here to Serving nobody reads requests; they wait in the kernel, a few milliseconds.
         self.end_worker();
         self.end_last_resort();
-        let resent = self.devices.resend()?;
-        tracing::debug!(resent, "requests of the last worker");
-        let Devices { live, kept } = &*self.devices;
-        let fds = [live, kept, &self.memory, &self.control, &self.metrics].map(AsFd::as_fd);
+        let [live, kept] = match &mut self.relays {
+            Some(relays) => relays.start(&self.devices, self.options.deadline())?,
+            None => {
+                let resent = self.devices.resend()?;
+                tracing::debug!(resent, "requests of the last worker");
+                let Devices { live, kept } = self.devices.try_clone()?;
+                [live, kept]
+            }
+        };
+        let devices = [&self.devices.live, &self.devices.kept, &live, &kept];
+        let others = [&self.memory, &self.control, &self.metrics];
+        let fds: Vec<_> = devices.into_iter().chain(others).map(AsFd::as_fd).collect();
         orders::send(link, &Order::Serve, &fds)?;
         expect(link, Answer::Serving)?;
         self.poll.add(link, WORKER, Interest::READ)?;
@@ -283,6 +299,10 @@ impl Holder {
     }
 
     fn end_worker(&mut self) {
+        // One that lives answers what it was asked; of one that does not, it is remembered.
+        if let Some(relays) = &mut self.relays {
+            relays.end();
+        }
         if let Some(mut worker) = self.worker.take() {
             let _ = worker.process.kill();
             let _ = worker.process.wait();
@@ -295,10 +315,12 @@ impl Holder {
             return;
         }
         tracing::error!("workers keep dying, host values are shown");
+        self.end_worker();
         let _ = self.devices.resend();
+        let unanswered = self.relays.as_ref().map(Relays::unanswered).unwrap_or_default();
         let started =
             socket::pair(Kind::Stream).map_err(anyhow::Error::from).and_then(|(stop, stopped)| {
-                let thread = last_resort::spawn(Arc::clone(&self.devices), stopped)?;
+                let thread = last_resort::spawn(Arc::clone(&self.devices), unanswered, stopped)?;
                 Ok(LastResort { since: Instant::now(), stop, thread })
             });
         match started {

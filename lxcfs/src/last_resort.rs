@@ -40,11 +40,22 @@ const BATCH_FORGET: u32 = 42;
 const OPEN_DIRECT_IO: u32 = 1;
 
 /// Serves until `stop` can be read.
-pub fn spawn(devices: Arc<Devices>, stop: OwnedFd) -> std::io::Result<thread::JoinHandle<()>> {
+///
+/// `unanswered` is what workers took from the live and the kept connection and never answered.
+pub fn spawn(
+    devices: Arc<Devices>,
+    unanswered: [Vec<Vec<u8>>; 2],
+    stop: OwnedFd,
+) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("last-resort".into()).spawn(move || {
         let mut buffer = vec![0; READ_BUFFER];
+        let devices = [(&devices.live, Side::Live), (&devices.kept, Side::Kept)];
+        for ((device, side), requests) in devices.into_iter().zip(unanswered) {
+            for request in requests {
+                let _ = serve(device, side, &request);
+            }
+        }
         loop {
-            let devices = [(&devices.live, Side::Live), (&devices.kept, Side::Kept)];
             let mut fds =
                 [devices[0].0, devices[1].0, &stop].map(|fd| PollFd::new(fd, PollFlags::IN));
             let ready = rustix::event::poll(&mut fds, None);

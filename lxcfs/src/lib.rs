@@ -26,6 +26,7 @@ pub mod last_resort;
 pub mod load;
 pub mod metrics;
 pub mod orders;
+pub mod relay;
 pub mod sample;
 pub mod sampler;
 pub mod server;

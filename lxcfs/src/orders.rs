@@ -43,6 +43,8 @@ pub struct Options {
     pub exact: bool,
     /// Threads of the session.
     pub threads: usize,
+    /// Pass requests on to the worker even where the kernel could hand them out again.
+    pub relay: bool,
     /// How long a reader may have to wait, milliseconds.
     pub deadline_ms: u64,
     /// Metrics socket.
@@ -88,7 +90,8 @@ pub enum Order {
         /// Show host values from the start.
         passthrough: bool,
     },
-    /// Take over; both devices, state, control and metrics listener come along.
+    /// Take over. Along come both devices, what requests are to be read from (they, or sockets of a
+    /// relay), state, control and metrics listener.
     Serve,
     /// Say that you live.
     Ping,

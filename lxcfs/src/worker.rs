@@ -56,11 +56,11 @@ pub fn run() -> Result<()> {
     let trees = trees();
     orders::send(stdin().as_fd(), &Answer::Prepared, &[])?;
 
-    let Some((Order::Serve, fds)) = orders::receive::<Order>(stdin().as_fd(), 5)? else {
+    let Some((Order::Serve, fds)) = orders::receive::<Order>(stdin().as_fd(), 7)? else {
         return Ok(());
     };
-    let Ok([live, kept, memory, control_listener, metrics_listener]) =
-        <[OwnedFd; 5]>::try_from(fds)
+    let Ok([live, kept, live_source, kept_source, memory, control_listener, metrics_listener]) =
+        <[OwnedFd; 7]>::try_from(fds)
     else {
         bail!("the holder sent no connection");
     };
@@ -77,21 +77,35 @@ pub fn run() -> Result<()> {
     }));
     let devices = Devices { live, kept };
     let handover = control::Handover { devices: devices.try_clone()?, memory };
-    let live = side(&server, Side::Live, devices.live, &options)?;
-    let kept = side(&server, Side::Kept, devices.kept, &options)?;
+    let live = side(&server, Side::Live, live_source, &options)?;
+    let kept = side(&server, Side::Kept, kept_source, &options)?;
 
     keep_house(Arc::clone(&server))?;
     control::spawn(Arc::clone(&server), &options, control_listener, handover)?;
     control::spawn_metrics(Arc::clone(&server), metrics_listener)?;
     follow_holder(Arc::clone(&server))?;
 
+    let again = (Arc::clone(&server), options.clone());
     spawn("kept", move || {
-        if let Err(error) = kept.run() {
+        if let Err(error) = serve(kept, again, Side::Kept, devices.kept) {
             tracing::error!(%error, "files that are kept are not served any more");
         }
     })?;
     orders::send(stdin().as_fd(), &Answer::Serving, &[])?;
-    live.run().context("serve")
+    serve(live, (server, options), Side::Live, devices.live)
+}
+
+/// Serves until the mount is gone. A relay ends with its holder; we do not, and ask the kernel then.
+fn serve(
+    session: Session<Files>,
+    (server, options): (Arc<Server>, Box<Options>),
+    which: Side,
+    device: OwnedFd,
+) -> Result<()> {
+    if session.run().is_ok() {
+        return Ok(());
+    }
+    side(&server, which, device, &options)?.run().context("serve")
 }
 
 /// A session on one of the connections, under watch.

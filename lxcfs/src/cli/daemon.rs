@@ -100,6 +100,13 @@ pub struct Args {
     #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     pub deadline: u64,
 
+    /// Pass every request on to the worker and keep it until it is answered
+    ///
+    /// So it is by itself where the kernel cannot hand out again what a worker that died had taken:
+    /// before Linux 6.9. It costs some microseconds a request.
+    #[arg(long)]
+    pub relay: bool,
+
     /// Socket for Prometheus (default: metrics.sock in the runtime directory)
     #[arg(long, value_name = "SOCKET")]
     pub metrics: Option<PathBuf>,
@@ -183,6 +190,7 @@ pub fn options(args: Args) -> Result<Options> {
         disable_zswap: args.disable_zswap,
         exact: args.exact,
         threads: args.threads.unwrap_or_else(default_threads),
+        relay: args.relay,
         deadline_ms: args.deadline,
         log_level: if args.debug { Some("debug".into()) } else { args.log_level },
         log: args.log,

@@ -200,13 +200,13 @@ impl Guest {
         }
     }
 
-    /// Moves the container's init one level up and takes its own cgroups away.
-    pub(crate) fn lose_cgroups(&self) {
-        for dir in &self.dirs {
+    /// Moves the container's processes to others of its hierarchies' cgroups and takes its own away.
+    pub(crate) fn lose_cgroups(&self, others: &[PathBuf]) {
+        for (dir, other) in self.dirs.iter().zip(others) {
             let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap();
             for pid in procs.lines() {
                 // The shell's children may have ended meanwhile.
-                let _ = fs::write(dir.parent().unwrap().join("cgroup.procs"), pid);
+                let _ = fs::write(other.join("cgroup.procs"), pid);
             }
             remove_tree(dir);
         }

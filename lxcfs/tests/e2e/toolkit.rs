@@ -216,7 +216,7 @@ fn some_stuck_of(count: usize) {
     let outcomes = remount_all(&world, &refs, Duration::from_secs(5));
     let took = start.elapsed();
     end.join().unwrap();
-    assert!(took < Duration::from_secs(6) * crate::world::slow(), "{took:?}");
+    assert!(took < Duration::from_secs(15) * crate::world::slow(), "{took:?}");
     for (index, guest) in guests.iter_mut().enumerate() {
         let outcome = outcomes.iter().find(|outcome| outcome.id == guest.id).unwrap();
         if index < 3 {
