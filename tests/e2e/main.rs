@@ -40,11 +40,13 @@ mod logs;
 mod lxcfs;
 mod names;
 mod oci;
+mod races;
 mod restart;
 mod rootfs;
 mod run;
 mod security;
 mod system;
+mod threats;
 mod world;
 
 fn main() -> ExitCode {
@@ -83,11 +85,13 @@ fn main() -> ExitCode {
         lxcfs::stories(),
         names::stories(),
         oci::stories(),
+        races::stories(),
         restart::stories(),
         rootfs::stories(),
         run::stories(),
         security::stories(),
         system::stories(),
+        threats::stories(),
         world::stories(),
     ];
     tests::warden::guard(|| tests::runner::run(stories.concat()))
