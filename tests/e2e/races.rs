@@ -1,6 +1,7 @@
 //! Races: a racer swaps a directory of the container's tree for a link out of it, again and again,
 //! while containers are made over it. Whatever it wins, the host sees nothing of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,6 +91,12 @@ impl Canary {
         config["hooks"] = json!({ "createContainer": [hook] });
     }
 
+    /// The same path in the container's own tree, where the link may lead.
+    fn inside(&self, bundle: &Bundle) -> Result<()> {
+        let path = self.0.strip_prefix("/").unwrap_or(&self.0);
+        Ok(std::fs::create_dir_all(bundle.rootfs.join(path))?)
+    }
+
     fn is_untouched(&self) -> Result<()> {
         let names: Vec<_> =
             std::fs::read_dir(&self.0)?.flatten().map(|it| it.file_name()).collect();
@@ -110,22 +117,24 @@ fn rounds(
     swap: (&Path, &Path),
 ) -> Result<()> {
     let racer = Racer::start(swap.0.to_owned(), swap.1.to_owned());
-    let mut made = 0;
+    let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for round in 0..count {
-        let created = own.create(bundle);
-        if created.is_ok() {
-            made += 1;
-            own.remove(bundle)?;
-        }
-        if let Err(error) = created {
-            let text = format!("{error:#}");
-            ensure!(!text.contains("createContainer"), "round {round}: {text}");
+        match own.create(bundle) {
+            Ok(()) => own.remove(bundle)?,
+            Err(error) => {
+                let text = format!("{error:#}");
+                ensure!(!text.contains("createContainer"), "round {round}: {text}");
+                let why = text.rsplit(": ").next().unwrap_or_default().trim().to_owned();
+                *refused.entry(why).or_default() += 1;
+            }
         }
         canary.is_untouched()?;
     }
     let swaps = racer.stop();
     ensure!(swaps > count as u64, "the racer swapped {swaps} times in {count} rounds");
-    tests::runner::say(&format!("{count} containers, {made} made, {swaps} swaps"));
+    let made = count - refused.values().sum::<usize>();
+    ensure!(made > 0, "none of {count} containers was made: {refused:?}");
+    tests::runner::say(&format!("{count} containers, {made} made, {swaps} swaps, {refused:?}"));
     Ok(())
 }
 
@@ -160,6 +169,7 @@ fn volumes(world: &World, count: usize) -> Result<()> {
             })
             .collect();
     })?;
+    canary.inside(&bundle)?;
     let swap = (volume.join("dir"), volume.join("link"));
     rounds(&own, &canary, &bundle, count / TARGETS, (&swap.0, &swap.1))
 }
@@ -185,6 +195,7 @@ fn masks(world: &World, count: usize) -> Result<()> {
         config["linux"]["maskedPaths"] = (0..TARGETS / 2).map(path).collect();
         config["linux"]["readonlyPaths"] = (TARGETS / 2..TARGETS).map(path).collect();
     })?;
+    canary.inside(&bundle)?;
     let swap = (volume.join("dir"), volume.join("other"));
     rounds(&own, &canary, &bundle, count / TARGETS, (&swap.0, &swap.1))
 }
@@ -220,7 +231,12 @@ fn console(world: &World, count: usize) -> Result<()> {
     let over = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&over);
     let closing = std::thread::spawn(move || {
-        for _ in listener.incoming().take_while(|_| !told.load(Ordering::Relaxed)) {}
+        for mut sender in listener.incoming().flatten() {
+            let _ = std::io::copy(&mut sender, &mut std::io::sink());
+            if told.load(Ordering::Relaxed) {
+                break;
+            }
+        }
     });
     let bundle = own.bundle("true", |config| {
         canary.watch(config);
@@ -234,6 +250,7 @@ fn console(world: &World, count: usize) -> Result<()> {
             mounts.insert(0, json!({ "destination": "/dev", "source": dev, "options": ["bind"] }));
         }
     })?;
+    canary.inside(&bundle)?;
     let own = own.with_console(&socket);
     let raced = rounds(&own, &canary, &bundle, count, (&dev.join("console"), &dev.join("link")));
     over.store(true, Ordering::Relaxed);

@@ -152,8 +152,11 @@ fn same_device(world: &World, runtime: &Runtime<'_>) -> Result<()> {
     let path = rootfs(&dir)?.join("opt");
     std::fs::create_dir(&path)?;
     world.tool("mknod").arg(path.join("null")).args(["c", "1", "3"]).ok()?;
-    let output = runtime.run(world, &dir)?;
-    ensure!(output.stdout == "1 3\n", "{output}");
+    // And again, over what the first time left.
+    for _ in 0..2 {
+        let output = runtime.run(world, &dir)?;
+        ensure!(output.stdout == "1 3\n", "{output}");
+    }
     Ok(())
 }
 
