@@ -22,6 +22,10 @@ const DEFAULT_PARENT: &str = "isulad";
 /// Bounds the cgroups that the container may make in the v2 tree.
 pub(crate) const MAX_DESCENDANTS: &str = "org.isula.cgroup.max-descendants";
 
+/// As many as it may make unless that annotation says. A Debian has about 50; each costs the host
+/// some 100 KiB of the kernel's memory, not all of which the container pays for.
+const DEFAULT_DESCENDANTS: u64 = 1000;
+
 /// The path that `linux.cgroupsPath` names, or the one of a container that names none.
 pub(crate) fn path_of(spec: &Spec, id: &str) -> Result<CgroupPath> {
     let named = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
@@ -117,13 +121,15 @@ fn is_managed_inside(spec: &Spec) -> bool {
 
 fn lid(annotations: Option<&HashMap<String, String>>) -> Result<Lid> {
     let text = annotations.and_then(|annotations| annotations.get(MAX_DESCENDANTS));
-    let descendants = text.map(|text| {
-        text.parse().map_err(|_| {
+    let descendants = match text.map(String::as_str) {
+        None => Some(DEFAULT_DESCENDANTS),
+        Some("max") => None,
+        Some(text) => Some(text.parse().map_err(|_| {
             let member = format!("annotations[{MAX_DESCENDANTS:?}]");
-            refuse(member, format!("is {text:?}; give a number of cgroups"))
-        })
-    });
-    Ok(Lid { descendants: descendants.transpose()?, depth: None })
+            refuse(member, format!("is {text:?}; give a number of cgroups, or max"))
+        })?),
+    };
+    Ok(Lid { descendants, depth: None })
 }
 
 fn refuse(member: impl Into<String>, reason: impl Into<String>) -> Error {

@@ -47,6 +47,7 @@ mod run;
 mod security;
 mod system;
 mod threats;
+mod upgrade;
 mod world;
 
 fn main() -> ExitCode {
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         security::stories(),
         system::stories(),
         threats::stories(),
+        upgrade::stories(),
         world::stories(),
     ];
     tests::warden::guard(|| tests::runner::run(stories.concat()))

@@ -23,6 +23,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("oci::a_half_made_container_leaves_nothing", NEEDS, half_made),
         story("oci::tmpfs_that_begins_with_what_it_covers", NEEDS, copy_up),
         story("oci::annotations_and_the_policy_of_the_host", NEEDS, annotations),
+        story("oci::the_cgroups_it_may_make_are_bounded", NEEDS, lid),
         story("oci::a_state_of_before_is_understood", NEEDS, older_state),
         story("oci::spec_writes_what_run_takes", NEEDS, spec),
         story("oci::install_prints_and_writes_once", NEEDS, install),
@@ -342,6 +343,24 @@ fn annotations(world: &World) -> Result<()> {
     })?;
     let output = runtime(world, &["run", "--bundle"]).arg(&dir).arg("u").code(1)?;
     ensure!(output.stderr.contains("org.isula.fly: is not known to this runtime"), "{output}");
+    Ok(())
+}
+
+/// Each costs the host memory.
+fn lid(world: &World) -> Result<()> {
+    // The v2 tree, beside those of v1 or instead of them.
+    let script = "cd /sys/fs/cgroup/unified 2>/dev/null || cd /sys/fs/cgroup; n=0; \
+                  while [ $n -lt 1010 ] && mkdir c$n 2>/dev/null; do n=$((n+1)); done; echo $n";
+    for (annotation, wanted) in [(None, "1000\n"), (Some("3"), "3\n"), (Some("max"), "1010\n")] {
+        let dir = bundle(world, &["sh", "-c", script], |config| {
+            config["annotations"] = json!({ "org.isula.system-container": "true" });
+            if let Some(number) = annotation {
+                config["annotations"]["org.isula.cgroup.max-descendants"] = json!(number);
+            }
+        })?;
+        let output = runtime(world, &["run", "--bundle"]).arg(&dir).arg("lid").ok()?;
+        ensure!(output.stdout == wanted, "{annotation:?}\n{output}");
+    }
     Ok(())
 }
 

@@ -41,6 +41,7 @@ pub const ALL: &[Need] = &[
     CONTAINERD,
     DOCKER,
     MKSQUASHFS,
+    PREVIOUS,
     STRACE,
     USER_NS,
     IDMAP_TMPFS,
@@ -107,6 +108,16 @@ pub const CRUN: Need = Need { name: "crun", check: || program("crun") };
 pub const PODMAN: Need = Need { name: "podman", check: || program("podman") };
 pub const CONTAINERD: Need = Need { name: "containerd", check: || program("containerd") };
 pub const DOCKER: Need = Need { name: "docker", check: || program("dockerd") };
+
+/// The binaries of an earlier version.
+pub const PREVIOUS: Need = Need {
+    name: "previous",
+    check: || match std::env::var_os("SYSC_PREVIOUS").map(PathBuf::from) {
+        Some(dir) if dir.join("isula-runtime").exists() => Ok(()),
+        Some(dir) => Err(format!("SYSC_PREVIOUS: no isula-runtime in {}", dir.display())),
+        None => Err("SYSC_PREVIOUS names no directory with the binaries of before".into()),
+    },
+};
 
 /// A world's directories are on a tmpfs, which can be shown with other ids from Linux 6.3 on.
 pub const IDMAP_TMPFS: Need = Need {

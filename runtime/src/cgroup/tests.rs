@@ -196,7 +196,8 @@ fn a_container_with_its_own_writable_tree_manages_it() {
 fn the_lid_is_a_number() {
     let annotations = |value: &str| HashMap::from([(MAX_DESCENDANTS.into(), value.into())]);
     assert_eq!(lid(Some(&annotations("500"))).unwrap().descendants, Some(500));
-    assert_eq!(lid(None).unwrap(), Lid::default());
+    assert_eq!(lid(Some(&annotations("max"))).unwrap().descendants, None);
+    assert_eq!(lid(None).unwrap().descendants, Some(1000));
     let error = lid(Some(&annotations("many"))).unwrap_err().to_string();
-    expect![[r#"config.json: annotations["org.isula.cgroup.max-descendants"]: is "many"; give a number of cgroups"#]].assert_eq(&error);
+    expect![[r#"config.json: annotations["org.isula.cgroup.max-descendants"]: is "many"; give a number of cgroups, or max"#]].assert_eq(&error);
 }

@@ -200,8 +200,8 @@ impl Node {
         let same_number =
             self.file_type == FileType::Fifo || there.st_rdev == makedev(major, minor);
         // An empty file is the place of a mount: ours, from the last time.
-        let is_place = there.st_size == 0
-            && FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
+        let is_place =
+            there.st_size == 0 && FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
         if same_type && same_number || is_place {
             return Ok(());
         }
