@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod cri;
 pub mod disk;
 pub mod leaks;
 pub mod lxcfs;
@@ -22,6 +23,7 @@ pub mod warden;
 pub mod world;
 
 pub use command::{Call, Output};
+pub use cri::Cri;
 pub use disk::Disk;
 pub use need::Need;
 pub use pty::Terminal;
