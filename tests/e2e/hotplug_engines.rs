@@ -194,7 +194,7 @@ fn containerd(world: &World) -> Result<()> {
     let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
     let (rootfs, source) = (world.busybox()?, source(world)?);
     let rootfs = rootfs.to_string_lossy();
-    engines::with_containerd(world, |ctr| {
+    engines::with_containerd(world, engines::NO_CRI, |ctr| {
         let words = ["-d", "--rootfs", &rootfs, "box-of-ctr", "sleep", "1000"];
         engines::ctr_run(world, ctr, &words)?.ok()?;
         let count = std::cell::Cell::new(0);

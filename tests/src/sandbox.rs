@@ -28,7 +28,11 @@ impl World {
         rootfs: &Path,
         command: &[&str],
     ) -> Call {
+        // Every story by another runtime, where it says nothing of its own.
+        let runtime = std::env::var("SYSC_RUNTIME").ok();
+        let runtime = runtime.filter(|_| !options.contains(&"--runtime"));
         self.isula([verb, "--cgroup-parent", &format!("/{}", self.name())])
+            .args(runtime.iter().flat_map(|name| ["--runtime", name]))
             .arg("--external-rootfs")
             .arg(rootfs)
             .args(options)

@@ -6,20 +6,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+mod containerd;
+mod cri;
+
+pub(crate) use containerd::{NO_CRI, ctr_run, with_containerd};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tests::need::{BUSYBOX, CONTAINERD, DEBIAN, DOCKER, PODMAN, ROOT};
-use tests::{Call, Story, World, story, wait};
+use tests::{Call, Story, Terminal, World, story, wait};
 
 pub(crate) fn stories() -> Vec<Story> {
-    vec![
+    let stories = vec![
         story("engines::podman", &[ROOT, BUSYBOX, PODMAN], podman),
         story("engines::podman_boots_debian", &[ROOT, DEBIAN, PODMAN], podman_boots),
-        story("engines::containerd", &[ROOT, BUSYBOX, CONTAINERD], containerd),
-        story("engines::containerd_boots_debian", &[ROOT, DEBIAN, CONTAINERD], containerd_boots),
+        story("engines::containerd", &[ROOT, BUSYBOX, CONTAINERD], containerd::daily),
+        story("engines::containerd_boots_debian", &[ROOT, DEBIAN, CONTAINERD], containerd::boots),
+        story("engines::cri", &[ROOT, BUSYBOX, CONTAINERD], cri::daily),
+        story("engines::cri_boots_debian", &[ROOT, DEBIAN, CONTAINERD], cri::boots),
         story("engines::docker", &[ROOT, BUSYBOX, DOCKER], docker),
         story("engines::docker_boots_debian", &[ROOT, DEBIAN, DOCKER], docker_boots),
-    ]
+    ];
+    // Ten restarts of a Debian take their time.
+    stories.into_iter().map(|story| story.limit(Duration::from_secs(600))).collect()
 }
 
 fn program() -> Result<PathBuf> {
@@ -47,51 +56,84 @@ impl Engine<'_> {
         let output = self.run(&["--rm", "-i"], image, &["sh", "-c", "cat; exit 4"]);
         output.stdin("through\n").code(4)?.expect_stdout("through\n")?;
         self.run(&["--rm"], image, &["/no/such"]).code(127)?;
-
-        self.run(&["-d", "--name", "one"], image, &["sh", "-c", "echo said; exec sleep 1000"])
-            .ok()?;
-        let output = self.verb(&["exec", "one", "sh", "-c", "echo in; exit 5"]).code(5)?;
-        ensure!(output.stdout == "in\n", "{output}");
-        self.verb(&["exec", "-t", "one", "tty"]).ok()?;
-        ensure!(self.verb(&["logs", "one"]).ok()?.stdout == "said\n");
-        ensure!(self.verb(&["top", "one"]).ok()?.stdout.contains("sleep 1000"));
-        self.verb(&["pause", "one"]).ok()?;
-        let state = |wanted: &str| -> Result<()> {
-            let output = self.verb(&["inspect", "--format", "{{.State.Status}}", "one"]).ok()?;
-            ensure!(output.line() == wanted, "wanted {wanted}\n{output}");
-            Ok(())
-        };
-        state("paused")?;
-        self.verb(&["unpause", "one"]).ok()?;
-        self.verb(&["update", "--cpu-shares", "512", "one"]).ok()?;
-        self.verb(&["cp", "/etc/hostname", "one:/copied"]).ok()?;
-        self.verb(&["exec", "one", "cat", "/copied"]).ok()?;
+        // A terminal, so that it can be attached to.
+        self.run(&["-dit", "--name", "one"], image, &["sh", "-c", "echo said; exec sh"]).ok()?;
+        ensure!(self.verb(&["logs", "one"]).ok()?.stdout.contains("said"));
+        self.verbs("one", "echo ty''ped")?;
+        ensure!(self.verb(&["logs", "one"]).ok()?.stdout.contains("typed"));
         for _ in 0..10 {
             self.verb(&["restart", "-t", "0", "one"]).ok()?;
         }
-        state("running")?;
+        self.is("one", "running")?;
         self.verb(&["kill", "-s", "KILL", "one"]).ok()?;
-        wait::until("it is down", Duration::from_secs(10), || Ok(state("exited").ok()))?;
+        wait::until("it is down", Duration::from_secs(10), || Ok(self.is("one", "exited").ok()))?;
         self.verb(&["start", "one"]).ok()?;
         self.verb(&["stop", "-t", "0", "one"]).ok()?;
-        state("exited")?;
+        self.is("one", "exited")?;
         self.verb(&["rm", "one"]).ok()?;
         Ok(())
     }
 
-    /// A system container: up, stopped in order, up again.
+    fn is(&self, name: &str, wanted: &str) -> Result<()> {
+        let output = self.verb(&["inspect", "--format", "{{.State.Status}}", name]).ok()?;
+        ensure!(output.line() == wanted, "wanted {wanted}\n{output}");
+        Ok(())
+    }
+
+    /// What can be asked of a container that runs and has a terminal. `typed` makes it say "typed"
+    /// there: from its own shell, or where there is none, from the outside.
+    fn verbs(&self, name: &str, typed: &str) -> Result<()> {
+        let output = self.verb(&["exec", name, "sh", "-c", "echo in; exit 5"]).code(5)?;
+        ensure!(output.stdout == "in\n", "{output}");
+        let mut terminal = Terminal::start(&self.verb(&["exec", "-it", name, "tty"]))?;
+        terminal.expect("/dev/pts/")?;
+        terminal.code(0)?;
+        // One key: podman looks for it in what one read gives, and two may come apart.
+        let mut terminal =
+            Terminal::start(&self.verb(&["attach", "--detach-keys", "ctrl-x", name]))?;
+        match typed.strip_prefix("exec:") {
+            None => {
+                // The echo of the line is not yet the answer to it.
+                terminal.send(&format!("{typed}\r"))?;
+                terminal.expect("typed")?;
+            }
+            // Until somebody is there to see it.
+            Some(script) => wait::until("it is seen", Duration::from_secs(20), || {
+                self.verb(&["exec", name, "sh", "-c", script]).ok()?;
+                Ok(terminal.screen().contains("typed").then_some(()))
+            })?,
+        }
+        terminal.send("\u{18}")?;
+        terminal.wait()?;
+        let top = self.verb(&["top", name]).ok()?;
+        ensure!(top.stdout.lines().count() >= 2, "{top}");
+        self.verb(&["pause", name]).ok()?;
+        self.is(name, "paused")?;
+        self.verb(&["unpause", name]).ok()?;
+        self.verb(&["update", "--cpu-shares", "512", name]).ok()?;
+        self.verb(&["cp", "/etc/hostname", &format!("{name}:/copied")]).ok()?;
+        self.verb(&["exec", name, "cat", "/copied"]).ok()?;
+        self.is(name, "running")
+    }
+
+    /// A system container: up, every verb, stopped in order and up again ten times.
     fn boot(&self, options: &[&str], image: &[&str]) -> Result<()> {
-        let options = [&["-d", "--name", "sys"], options].concat();
+        let options = [&["-dit", "--name", "sys"], options].concat();
         self.run(&options, image, &["/sbin/init"]).ok()?;
         self.until_running()?;
         let failed = self.verb(&["exec", "sys", "systemctl", "--failed", "--no-legend"]).ok()?;
         ensure!(failed.stdout.trim().is_empty(), "{failed}");
+        self.verbs("sys", "exec:echo typed > /dev/console")?;
+        ensure!(self.verb(&["logs", "sys"]).ok()?.stdout.contains("typed"));
         let stopped = self.verb(&["stop", "sys"]).ok()?;
         ensure!(
             stopped.elapsed < Duration::from_secs(8) * wait::slowness(),
             "it was killed after its time was over\n{stopped}"
         );
         self.verb(&["start", "sys"]).ok()?;
+        for _ in 0..10 {
+            self.verb(&["restart", "sys"]).ok()?;
+        }
         self.until_running()?;
         self.verb(&["rm", "-f", "sys"]).ok()?;
         Ok(())
@@ -209,98 +251,6 @@ fn last_words(name: &str, log: &Path) -> String {
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     format!("{name} said last:\n{}\n", lines[lines.len().saturating_sub(5)..].join("\n"))
-}
-
-/// Runs `story` with a containerd of its own.
-pub(crate) fn with_containerd(
-    world: &World,
-    story: impl FnOnce(&dyn Fn(&[&str]) -> Call) -> Result<()>,
-) -> Result<()> {
-    let config = world.path("containerd.toml");
-    let text = format!(
-        "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = {:?}\n",
-        world.path("containerd"),
-        host(world)?.join("run/containerd"),
-        world.path("containerd.sock")
-    );
-    fs::write(&config, text)?;
-    let log = world.path("containerd.log");
-    let daemon = Daemon::start(&world.tool("containerd").arg("-c").arg(&config), &log)?;
-    let ctr = |words: &[&str]| {
-        world.tool("ctr").arg("--address").arg(world.path("containerd.sock")).args(words)
-    };
-    wait::until("containerd answers", Duration::from_secs(30), || {
-        Ok(ctr(&["version"]).output()?.status.success().then_some(()))
-    })?;
-    let told = story(&ctr);
-    told.map_err(|error| error.context(last_words("containerd", &log)))?;
-    daemon.stop()
-}
-
-pub(crate) fn ctr_run(
-    world: &World,
-    ctr: &dyn Fn(&[&str]) -> Call,
-    words: &[&str],
-) -> Result<Call> {
-    let program = program()?;
-    let cgroup = format!("/{}/{}", world.name(), words.len());
-    Ok(ctr(&["run", "--runc-binary"]).arg(program).args(["--cgroup", &cgroup]).args(words))
-}
-
-fn containerd(world: &World) -> Result<()> {
-    let rootfs = world.busybox()?.to_string_lossy().into_owned();
-    with_containerd(world, |ctr| {
-        let run = |words: &[&str]| ctr_run(world, ctr, words);
-        let output = run(&["--rm", "--rootfs", &rootfs, "a", "sh", "-c", "echo out; exit 4"])?;
-        let output = output.code(4)?;
-        ensure!(output.stdout == "out\n", "{output}");
-        run(&["-d", "--rootfs", &rootfs, "b", "sleep", "1000"])?.ok()?;
-        let exec = ctr(&["task", "exec", "--exec-id", "x", "b", "sh", "-c", "echo in; exit 5"]);
-        ensure!(exec.code(5)?.stdout == "in\n");
-        let state = || -> Result<String> {
-            let output = ctr(&["task", "ls"]).ok()?;
-            let line = output.stdout.lines().find(|line| line.starts_with("b "));
-            Ok(line.and_then(|line| line.split_whitespace().nth(2)).unwrap_or("gone").to_owned())
-        };
-        ensure!(state()? == "RUNNING", "it is {}", state()?);
-        ensure!(ctr(&["task", "ps", "b"]).ok()?.stdout.lines().count() == 2);
-        ctr(&["task", "pause", "b"]).ok()?;
-        ensure!(state()? == "PAUSED", "it is {}", state()?);
-        ctr(&["task", "resume", "b"]).ok()?;
-        ensure!(ctr(&["task", "metrics", "b"]).ok()?.stdout.contains("memory"));
-        ctr(&["task", "kill", "-s", "SIGKILL", "b"]).ok()?;
-        wait::until("it is down", Duration::from_secs(10), || {
-            Ok((state()? == "STOPPED").then_some(()))
-        })?;
-        ctr(&["task", "rm", "b"]).output()?;
-        ctr(&["containers", "rm", "b"]).ok()?;
-        Ok(())
-    })
-}
-
-fn containerd_boots(world: &World) -> Result<()> {
-    let rootfs = world.debian()?.to_string_lossy().into_owned();
-    with_containerd(world, |ctr| {
-        let annotation = "org.isula.system-container=true";
-        let words = ["-d", "--annotation", annotation, "--rootfs", &rootfs, "s", "/sbin/init"];
-        ctr_run(world, ctr, &words)?.ok()?;
-        let mut count = 0;
-        wait::until("systemd is running", Duration::from_secs(60), || {
-            count += 1;
-            let id = format!("x{count}");
-            let words = ["task", "exec", "--exec-id", &id, "s", "systemctl", "is-system-running"];
-            Ok((ctr(&words).output()?.stdout.trim() == "running").then_some(()))
-        })?;
-        // SIGTERM, which systemd would take for "execute yourself again".
-        ctr(&["task", "kill", "s"]).ok()?;
-        wait::until("it is down", Duration::from_secs(30), || {
-            Ok(ctr(&["task", "ls"]).ok()?.stdout.contains("STOPPED").then_some(()))
-        })?;
-        ctr(&["task", "rm", "s"]).output()?;
-        ctr(&["containers", "rm", "s"]).ok()?;
-        Ok(())
-    })
 }
 
 /// Runs `story` with a dockerd of its own, whose containers `runtime` runs.
