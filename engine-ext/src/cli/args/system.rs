@@ -7,8 +7,10 @@ pub struct SystemArgs {
     /// Boot an init system; needs --external-rootfs
     #[arg(long)]
     pub system_container: bool,
-    /// Run in this directory of the host, or what a block device or image holds; never removed
-    #[arg(long, value_name = "DIR")]
+    /// Run in this directory of the host; never removed
+    ///
+    /// Or in the filesystem that a block device or a disk image holds.
+    #[arg(long, value_name = "DIR|DEVICE|IMAGE")]
     pub external_rootfs: Option<String>,
     /// Run root as UID:GID of the host, with SIZE ids
     ///
