@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -45,6 +46,9 @@ pub struct Config {
     pub hostname: String,
     /// `host`, `none`, `container:ID` for each; `None` is a namespace of its own.
     pub namespaces: Namespaces,
+    /// Its link to a bridge of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<BridgePort>,
     /// Host ids that the ids inside become.
     pub user_remap: Option<UserRemap>,
     /// The directory its cgroup is made in, from the root of each hierarchy.
@@ -195,6 +199,17 @@ pub struct Namespaces {
     /// Its clocks of uptime begin when it starts.
     #[serde(default)]
     pub time: bool,
+}
+
+/// `--net bridge=NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgePort {
+    /// The bridge.
+    pub bridge: String,
+    /// The address that it asks for.
+    pub address: Option<Ipv4Addr>,
+    /// The hardware address that it asks for.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// `--user-remap UID:GID:SIZE`.

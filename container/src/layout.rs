@@ -12,6 +12,7 @@
 //!   names/<name>              holds the id of its container
 //! <state>/                    gone after a reboot
 //!   <id>/                     shim.sock  shim.lock  notify  rootfs/ images/ (of images, mounted)
+//!   networks/<bridge>/<addr>  holds the id of the container that has it
 //!   events.log                what happened to containers
 //!   runtime/                  state root of the runtime
 //!   rootfs/<dev>-<inode>      locked while a container lives on that rootfs
@@ -98,6 +99,12 @@ impl Layout {
     #[must_use]
     pub fn runtime(&self) -> PathBuf {
         self.state.join("runtime")
+    }
+
+    /// The directory of the addresses that containers have on bridges.
+    #[must_use]
+    pub fn networks(&self) -> PathBuf {
+        self.state.join("networks")
     }
 
     /// The directory of the locks on rootfs trees.

@@ -1,6 +1,7 @@
 //! `state.json`: what came of a container (file format). The shim alone writes it.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,26 @@ pub struct State {
     /// What its health checks found, when it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it has of the bridge that it is connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Lease>,
+}
+
+/// What a container has of a bridge while it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The bridge.
+    pub bridge: String,
+    /// The container's address.
+    pub address: Ipv4Addr,
+    /// How many of its bits name the network.
+    pub prefix: u8,
+    /// The bridge's own address.
+    pub gateway: Ipv4Addr,
+    /// The container's hardware address.
+    pub mac: [u8; 6],
+    /// What the host's end of the pair is called.
+    pub host_link: String,
 }
 
 /// What health checks found since the container started.
@@ -190,6 +211,7 @@ impl State {
             stopped_by_user: false,
             ready: false,
             health: None,
+            network: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 mod added;
 mod attach;
 mod boot;
+mod bridge;
 mod conformance;
 mod copy;
 mod crash;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     let stories = [
         attach::stories(),
         boot::stories(),
+        bridge::stories(),
         conformance::stories(),
         copy::stories(),
         crash::stories(),

@@ -67,6 +67,7 @@ fn config(reservation: &Reservation) -> Config {
         },
         hostname: "localhost".into(),
         namespaces: Namespaces::default(),
+        bridge: None,
         user_remap: None,
         cgroup_parent: "/isulad".into(),
         resources: Resources::default(),

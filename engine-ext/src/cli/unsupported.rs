@@ -81,7 +81,7 @@ pub(crate) enum UnsupportedVerb {
 }
 
 const NO_IMAGES: &str = "there are no images: unpack one and use --external-rootfs";
-const BY_TOOLS: &str = "give containers links with isulad-tools add-nic";
+const BY_BRIDGE: &str = "use --net bridge, or isulad-tools add-nic";
 
 impl UnsupportedVerb {
     pub(crate) fn name(&self) -> &'static str {
@@ -89,7 +89,7 @@ impl UnsupportedVerb {
     }
 
     pub(crate) fn refuse(&self) -> Report {
-        bail!("not supported yet; {}", self.what().1)
+        bail!("not supported; {}", self.what().1)
     }
 
     fn what(&self) -> (&'static str, &'static str) {
@@ -99,8 +99,8 @@ impl UnsupportedVerb {
             Self::Load(_) => ("load", NO_IMAGES),
             Self::Login(_) => ("login", NO_IMAGES),
             Self::Logout(_) => ("logout", NO_IMAGES),
-            Self::Network(_) => ("network", BY_TOOLS),
-            Self::Port(_) => ("port", BY_TOOLS),
+            Self::Network(_) => ("network", BY_BRIDGE),
+            Self::Port(_) => ("port", "no ports are published: a container on a bridge has an address"),
             Self::Pull(_) => ("pull", NO_IMAGES),
             Self::Rmi(_) => ("rmi", NO_IMAGES),
             Self::Search(_) => ("search", NO_IMAGES),

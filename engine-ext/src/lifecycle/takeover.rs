@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Engine, init};
-use crate::prepare::image;
+use crate::prepare::give_back;
 use crate::spec;
 
 /// A shim that has answered its last request needs this long to go, at most.
@@ -86,7 +86,7 @@ pub(super) fn settle(engine: &Engine, container: &Container) -> Result<i32> {
     let config = container.config()?;
     let runtime = engine.runtime(&config);
     runtime.delete(container.id.as_str(), true).context("clean up")?;
-    image::unmount_all(container, &config)?;
+    give_back(engine.store.layout(), container, &config)?;
     let state = container.saved_state()?;
     if !state.status.is_live() {
         return Ok(state.exit_code);
@@ -101,6 +101,7 @@ pub(super) fn settle(engine: &Engine, container: &Container) -> Result<i32> {
         exit: Some(Exit::Unknown),
         stopped_by_user: true,
         ready: false,
+        network: None,
         ..state
     };
     container.save_state(&state)?;

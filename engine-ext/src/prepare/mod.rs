@@ -3,6 +3,7 @@
 //! [`before_start`] runs ahead of every start, restarts included, in the process that supervises:
 //! the tree is claimed first, then the document is made for the host as it is at that moment.
 
+pub mod bridge;
 pub mod env_file;
 mod facts;
 pub mod hook_spec;
@@ -17,6 +18,7 @@ pub mod users;
 
 use anyhow::{Context, Result};
 use container::layout::bundle;
+use container::state::Lease;
 use container::{Config, Container, Layout, Store};
 use linux::root::Root;
 
@@ -29,6 +31,8 @@ use crate::{host::Host, spec};
 #[derive(Debug)]
 pub struct Held {
     _claim: Claim,
+    /// Its place on a bridge.
+    pub lease: Option<Lease>,
 }
 
 /// Makes everything ready. What `held` holds of an earlier start is kept.
@@ -39,8 +43,10 @@ pub fn before_start(
     held: &mut Option<Held>,
 ) -> Result<()> {
     if held.is_none() {
-        *held = Some(Held { _claim: rootfs::claim(layout, config)? });
+        *held = Some(Held { _claim: rootfs::claim(layout, config)?, lease: None });
     }
+    let lease =
+        config.bridge.as_ref().map(|port| bridge::lease(layout, config, port)).transpose()?;
     hook_spec::check(&config.hooks)?;
     image::mount_all(container, config)?;
     let root = Root::open(image::rootfs_place(container, config))?;
@@ -58,9 +64,18 @@ pub fn before_start(
             env_file::write(&root, path, &config.process.env, owner)?;
         }
     } else {
-        network_files::write_bundle(container, config)?;
+        network_files::write_bundle(container, config, lease.as_ref())?;
+    }
+    if let Some(held) = held {
+        held.lease = lease;
     }
     Ok(())
+}
+
+/// Takes away what was made ready, once nothing of the container runs.
+pub fn give_back(layout: &Layout, container: &Container, config: &Config) -> Result<()> {
+    image::unmount_all(container, config)?;
+    bridge::release(layout, config)
 }
 
 /// Writes the OCI document for the host as it is.

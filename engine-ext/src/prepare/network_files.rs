@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::{Context, Result};
 use container::config::NetworkFiles;
 use container::layout::bundle;
+use container::state::Lease;
 use container::{Config, Container};
 use linux::root::Root;
 use rustix::io::Errno;
@@ -31,8 +32,14 @@ pub(super) fn fill_rootfs(root: &Root, config: &Config, owner: (u32, u32)) -> Re
 }
 
 /// Writes the files that are bound on an ordinary container's.
-pub(super) fn write_bundle(container: &Container, config: &Config) -> Result<()> {
-    let asked = &config.network_files;
+pub(super) fn write_bundle(
+    container: &Container,
+    config: &Config,
+    lease: Option<&Lease>,
+) -> Result<()> {
+    let mut asked = config.network_files.clone();
+    asked.extra_hosts.extend(lease.map(|lease| format!("{}:{}", config.hostname, lease.address)));
+    let asked = &asked;
     let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let files = [
         (bundle::HOSTNAME, format!("{}\n", config.hostname)),

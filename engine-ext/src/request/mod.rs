@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use container::config::{
-    Config, HealthCheck, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces, NetworkFiles,
-    OciRuntime, Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
+    BridgePort, Config, HealthCheck, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces,
+    NetworkFiles, OciRuntime, Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
 };
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
@@ -61,6 +61,7 @@ pub struct Request {
     pub process: Process,
     pub hostname: String,
     pub namespaces: Namespaces,
+    pub bridge: Option<BridgePort>,
     pub user_remap: Option<UserRemap>,
     pub cgroup_parent: String,
     pub resources: Resources,
@@ -203,6 +204,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         read_only: args.storage.read_only,
         process,
         hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
+        bridge: found.take(network::bridge(&args.namespaces)),
         user_remap,
         cgroup_parent: found.take(cgroup_parent(args)),
         security: security::parse(&args.security, outside, &mut found),
@@ -294,9 +296,7 @@ fn namespaces(args: &ContainerArgs) -> Result<Namespaces> {
     };
     let net = match args.net.as_deref() {
         None | Some("none" | "") => None,
-        Some("bridge" | "default") => bail!(
-            "--net bridge is not supported yet; use none and add links with isulad-tools add-nic"
-        ),
+        Some(name) if network::bridge_name(name).is_some() => None,
         _ => shared("--net", &args.net)?,
     };
     let host_only = |option: &str, text: &Option<String>| match text.as_deref() {
@@ -457,6 +457,7 @@ impl Request {
             process: self.process,
             hostname: self.hostname,
             namespaces: self.namespaces,
+            bridge: self.bridge,
             user_remap: self.user_remap,
             cgroup_parent: self.cgroup_parent,
             resources: self.resources,

@@ -3,10 +3,13 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, bail, ensure};
-use container::config::NetworkFiles;
+use container::config::{BridgePort, NetworkFiles};
 
 use super::Findings;
 use crate::cli::args::NamespaceArgs;
+
+/// The bridge of the engine's own.
+pub const OWN_BRIDGE: &str = "isula0";
 
 /// sethostname(2) takes 64 bytes, a label of the domain name system 63.
 const HOSTNAME_MAX: usize = 63;
@@ -25,6 +28,48 @@ pub fn hostname(name: &str) -> Result<String> {
          than 64 bytes are allowed."
     );
     Ok(name.to_owned())
+}
+
+/// The bridge that a word of `--net` means.
+pub fn bridge_name(text: &str) -> Option<&str> {
+    match text {
+        "bridge" | "default" => Some(OWN_BRIDGE),
+        _ => text.strip_prefix("bridge="),
+    }
+}
+
+/// `--net bridge[=NAME]` with `--ip` and `--mac-address`.
+pub fn bridge(args: &NamespaceArgs) -> Result<Option<BridgePort>> {
+    let Some(name) = args.net.as_deref().and_then(bridge_name) else {
+        for (option, given) in [("--ip", &args.ip), ("--mac-address", &args.mac_address)] {
+            ensure!(given.is_none(), "{option} is for --net bridge; add that or drop {option}");
+        }
+        return Ok(None);
+    };
+    // IFNAMSIZ of linux/if.h, the end of the string included.
+    let valid = (1..=15).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':')
+        && !name.starts_with('.');
+    ensure!(valid, "--net bridge={name}: that is no name of a link");
+    let address = args.ip.as_deref().map(|text| match text.parse::<Ipv4Addr>() {
+        Ok(address) => Ok(address),
+        Err(_) => bail!("Invalid ip address '{text}'; write an IPv4 address"),
+    });
+    let mac = args.mac_address.as_deref().map(mac).transpose()?;
+    Ok(Some(BridgePort { bridge: name.to_owned(), address: address.transpose()?, mac }))
+}
+
+/// Six bytes in hexadecimal, joined with colons; of one link, not of a group.
+fn mac(text: &str) -> Result<[u8; 6]> {
+    let bytes: Vec<u8> = text
+        .split(':')
+        .filter(|part| part.len() == 2)
+        .map_while(|part| u8::from_str_radix(part, 16).ok())
+        .collect();
+    match <[u8; 6]>::try_from(bytes) {
+        Ok(mac) if mac[0] & 1 == 0 && mac != [0; 6] && text.len() == 17 => Ok(mac),
+        _ => bail!("Invalid mac address '{text}'; write one such as 02:42:0a:62:00:02"),
+    }
 }
 
 /// The lines that were asked for.

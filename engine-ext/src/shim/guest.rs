@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use container::state::Lease;
 use container::{Config, Container};
 use linux::cgroup::{self, Cgroup};
 use linux::process::{Pid, PidFd, Signal, start_time};
@@ -13,6 +14,7 @@ use runtime::{CreateRequest, Exec, ExecRequest, Runtime, Stdio};
 use super::protocol::Size;
 use super::restart::Reason;
 use super::stdio::Streams;
+use crate::prepare::bridge;
 
 /// A container's bundle and who runs it.
 #[derive(Debug)]
@@ -48,8 +50,13 @@ impl Guest {
     }
 
     /// From the bundle to a running init. When it fails nothing is left.
-    pub(super) fn start(&self, config: &Config, size: Option<Size>) -> Result<(Init, Streams)> {
-        let started = self.try_start(config, size);
+    pub(super) fn start(
+        &self,
+        config: &Config,
+        size: Option<Size>,
+        lease: Option<&Lease>,
+    ) -> Result<(Init, Streams)> {
+        let started = self.try_start(config, size, lease);
         if started.is_err() {
             // The first error is the one to report; what cannot be deleted here is found and
             // deleted by the next start.
@@ -58,7 +65,12 @@ impl Guest {
         started
     }
 
-    fn try_start(&self, config: &Config, size: Option<Size>) -> Result<(Init, Streams)> {
+    fn try_start(
+        &self,
+        config: &Config,
+        size: Option<Size>,
+        lease: Option<&Lease>,
+    ) -> Result<(Init, Streams)> {
         let mut request = CreateRequest::new(&self.id, &self.container.dir);
         let pipes = match config.process.tty {
             true => None,
@@ -72,6 +84,9 @@ impl Guest {
             };
         }
         let created = self.runtime.create(&request)?;
+        if let Some(lease) = lease {
+            bridge::attach(lease, created.pid)?;
+        }
         let streams = match pipes {
             Some((streams, _guest)) => streams,
             None => {

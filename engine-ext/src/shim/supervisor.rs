@@ -26,7 +26,7 @@ use super::stopping::{Patience, Step, Stopping};
 use super::{guest, transport};
 use crate::events::Events;
 use crate::lifecycle::{runtime_of, take_away};
-use crate::prepare::{Held, before_start, image};
+use crate::prepare::{Held, before_start, give_back};
 
 /// A predecessor that has answered everyone may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -131,7 +131,7 @@ impl Supervisor {
         if let Err(error) = &started {
             let text = format!("{error:#}");
             self.notes.check(self.record.failed(text, guest::exit_code(error)));
-            self.notes.check(image::unmount_all(&self.container, &self.config));
+            self.let_go();
             self.close();
         }
         started
@@ -139,7 +139,10 @@ impl Supervisor {
 
     fn start_guest(&mut self) -> Result<()> {
         before_start(self.store.layout(), &self.container, &self.config, &mut self.held)?;
-        let (init, streams) = self.guest.start(&self.config, self.console.size())?;
+        let lease = self.held.as_ref().and_then(|held| held.lease.as_ref());
+        let (init, streams) = self.guest.start(&self.config, self.console.size(), lease)?;
+        let network = lease.cloned();
+        self.record.remember(|state| state.network = network);
         self.console.set_streams(streams);
         self.checks = self.config.health.clone().map(|check| Checks::new(check, Instant::now()));
         let health = self.checks.is_some().then(Health::starting);
@@ -178,7 +181,10 @@ impl Supervisor {
         self.console.drain(Instant::now());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
         self.notes.check(self.guest.delete(reason));
-        self.record.remember(|state| state.oom_killed = oom_killed);
+        self.record.remember(|state| {
+            state.oom_killed = oom_killed;
+            state.network = None;
+        });
         if oom_killed {
             self.tell("oom", &[]);
         }
@@ -336,7 +342,7 @@ impl Supervisor {
     /// It is down for good: says so everywhere and lets go of everything.
     pub(super) fn finish(mut self, code: i32) -> Console {
         self.close();
-        self.notes.check(image::unmount_all(&self.container, &self.config));
+        self.let_go();
         if self.config.auto_remove
             && let Err(error) = take_away(&self.store, &self.container)
         {
@@ -352,6 +358,11 @@ impl Supervisor {
         self.ready.close();
         self.console.announce_end(code, Instant::now());
         self.console
+    }
+
+    /// Gives back what the host had ready for it.
+    fn let_go(&mut self) {
+        self.notes.check(give_back(self.store.layout(), &self.container, &self.config));
     }
 
     /// Nobody can reach us any more.

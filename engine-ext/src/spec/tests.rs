@@ -36,6 +36,7 @@ pub(crate) fn config() -> Config {
         },
         hostname: "web".into(),
         namespaces: Namespaces::default(),
+        bridge: None,
         user_remap: None,
         cgroup_parent: "/isulad".into(),
         resources: Resources::default(),

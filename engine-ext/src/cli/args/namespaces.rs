@@ -4,9 +4,19 @@ use clap::Args;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct NamespaceArgs {
-    /// Use this network: none (default), host, container:NAME
+    /// Use this network: none, host, container:NAME, bridge
+    ///
+    /// Default: none, to which isulad-tools adds links. bridge=BRIDGE names a bridge of the host,
+    /// whose network has an address and a default route for it. Without a name it is isula0, which
+    /// is made for its first container and goes with its last.
     #[arg(long, visible_alias = "network", value_name = "NETWORK")]
     pub net: Option<String>,
+    /// Have this IPv4 address on the bridge
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<String>,
+    /// Have this hardware address on the bridge
+    #[arg(long, value_name = "ADDRESS")]
+    pub mac_address: Option<String>,
     /// Share process ids: host, container:NAME
     #[arg(long, value_name = "NAMESPACE")]
     pub pid: Option<String>,

@@ -16,9 +16,5 @@ pub struct UnsupportedArgs {
     #[arg(short = 'P', long, hide = true)]
     pub publish_all: bool,
     #[arg(long, hide = true)]
-    pub ip: Option<String>,
-    #[arg(long, hide = true)]
-    pub mac_address: Option<String>,
-    #[arg(long, hide = true)]
     pub no_pivot: bool,
 }

@@ -34,7 +34,7 @@ pub(super) fn build(container: &Container, config: &Config, state: &State) -> Va
         "HostConfig": host_config(config),
         "Mounts": config.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Config": own_config(container, config),
-        "NetworkSettings": {},
+        "NetworkSettings": network(state),
     })
 }
 
@@ -55,6 +55,18 @@ fn state_of(state: &State) -> Value {
         "RebootCount": state.reboot_count,
         "Ready": state.ready,
         "Health": health(state),
+    })
+}
+
+fn network(state: &State) -> Value {
+    let Some(lease) = &state.network else { return json!({}) };
+    let mac: Vec<String> = lease.mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "Bridge": lease.bridge,
+        "IPAddress": lease.address,
+        "IPPrefixLen": lease.prefix,
+        "Gateway": lease.gateway,
+        "MacAddress": mac.join(":"),
     })
 }
 
@@ -86,6 +98,11 @@ fn health_check(check: &HealthCheck) -> Value {
 fn host_config(config: &Config) -> Value {
     let resources = &config.resources;
     let mut document = sharing(&config.namespaces);
+    document["NetworkMode"] = match (&config.namespaces.net, &config.bridge) {
+        (Some(net), _) => json!(net),
+        (None, Some(port)) => json!(format!("bridge={}", port.bridge)),
+        (None, None) => json!("none"),
+    };
     let parts = [
         json!({
             "Binds": config.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
@@ -129,7 +146,6 @@ fn host_config(config: &Config) -> Value {
 fn sharing(namespaces: &Namespaces) -> Value {
     let word = |asked: &Option<String>| asked.clone().unwrap_or_default();
     json!({
-        "NetworkMode": namespaces.net.as_deref().unwrap_or("none"),
         "IpcMode": word(&namespaces.ipc),
         "PidMode": word(&namespaces.pid),
         "UTSMode": word(&namespaces.uts),
