@@ -77,14 +77,14 @@ fn what_needs_a_daemon_or_images_is_refused_by_name() {
     check(
         "pull busybox",
         expect![[r#"
-        1: isula: pull: not supported yet; there are no images: unpack one and use --external-rootfs
-    "#]],
+            1: isula: pull: not supported; there are no images: unpack one and use --external-rootfs
+        "#]],
     );
     check(
         "network ls",
         expect![[r#"
-        1: isula: network: not supported yet; give containers links with isulad-tools add-nic
-    "#]],
+            1: isula: network: not supported; use --net bridge, or isulad-tools add-nic
+        "#]],
     );
     check(
         "run busybox sh",

@@ -413,7 +413,7 @@ fn cgroup_parent(args: &ContainerArgs) -> Result<String> {
     let text = args.resources.cgroup_parent.as_deref().unwrap_or(CGROUP_PARENT_DEFAULT);
     ensure!(
         !text.ends_with(".slice"),
-        "--cgroup-parent {text}: slices of systemd are not supported yet; give a path such as /lxc"
+        "--cgroup-parent {text}: slices of systemd are not supported; give a path such as /lxc"
     );
     let absolute = format!("/{}", text.trim_start_matches('/'));
     let path = mounts::clean(&absolute).map_err(|error| anyhow!("--cgroup-parent: {error}"))?;
