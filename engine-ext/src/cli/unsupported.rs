@@ -100,7 +100,9 @@ impl UnsupportedVerb {
             Self::Login(_) => ("login", NO_IMAGES),
             Self::Logout(_) => ("logout", NO_IMAGES),
             Self::Network(_) => ("network", BY_BRIDGE),
-            Self::Port(_) => ("port", "no ports are published: a container on a bridge has an address"),
+            Self::Port(_) => {
+                ("port", "no ports are published: a container on a bridge has an address")
+            }
             Self::Pull(_) => ("pull", NO_IMAGES),
             Self::Rmi(_) => ("rmi", NO_IMAGES),
             Self::Search(_) => ("search", NO_IMAGES),
