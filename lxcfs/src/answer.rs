@@ -35,6 +35,7 @@ pub fn text(server: &Server, caller: &Caller, inode: Inode) -> Arc<[u8]> {
 pub fn of_container(server: &Server, container: &Container, inode: Inode) -> Arc<[u8]> {
     let Some(entry) = tree::entry(inode.entry) else { return Arc::from([]) };
     let Node::File(view) = entry.node else { return Arc::from([]) };
+    container.touch();
     let mut out = Vec::new();
     let on = entry.file.is_none_or(|file| container.settings.mode(file) == Mode::On);
     if !on || server.is_passthrough() {

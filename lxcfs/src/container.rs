@@ -133,7 +133,7 @@ impl Container {
             pidfd,
             sources: RwLock::new(None),
             checked: AtomicU64::new(now_us()),
-            used: AtomicU64::new(now_us()),
+            used: AtomicU64::new(0),
             cpu: Mutex::new(None),
             load: Mutex::new(None),
             kept: Mutex::new(HashMap::new()),
@@ -155,7 +155,12 @@ impl Container {
         now.saturating_sub(self.key.start)
     }
 
-    /// When somebody last read one of its files, microseconds since boot.
+    /// Somebody reads one of its files.
+    pub fn touch(&self) {
+        self.used.store(now_us(), Ordering::Relaxed);
+    }
+
+    /// When somebody last read one of its files, microseconds since boot; 0 for never.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -163,7 +168,6 @@ impl Container {
     /// Its sources; looked up again once a second, since containers do get moved.
     pub fn sources(&self, trees: &Trees) -> Arc<Sources> {
         let now = now_us();
-        self.used.store(now, Ordering::Relaxed);
         let checked = self.checked.load(Ordering::Relaxed);
         if now.saturating_sub(checked) > MEMBERSHIP_US
             && self
@@ -272,4 +276,20 @@ impl Container {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_reader_keeps_it_awake() {
+        let container =
+            Container::new(Pid::current(), 1, "own".into(), Settings::default()).unwrap();
+        // As the sampler does, which must not be the reason for its next round.
+        container.sources(&Trees::none());
+        assert_eq!(container.used(), 0);
+        container.touch();
+        assert!(container.used() > 0);
+    }
 }

@@ -33,6 +33,7 @@ pub fn round(server: &Server, containers: &[Arc<Container>]) {
     for container in containers {
         let now = host::now_us();
         let wanted = container.settings.mode(File::Loadavg) == Mode::On
+            && container.used() > 0
             && now.saturating_sub(container.used()) < INTEREST_US;
         if !wanted {
             continue;

@@ -55,7 +55,10 @@ fn main() {
     match args[..] {
         ["--hammer", seconds, readers, file] => hammer(seconds, readers, file),
         ["--hello", mount] => hello(mount),
-        ["--scale", output] => scale::measure(Path::new(output)),
+        ["--scale", output] => scale::measure(Path::new(output), 10_000),
+        ["--scale", output, containers] => {
+            scale::measure(Path::new(output), containers.parse().unwrap());
+        }
         [output, rounds] => measure(Path::new(output), rounds.parse().unwrap()),
         _ => eprintln!("usage: peers OUTPUT-DIRECTORY ROUNDS; better: cargo xtask bench lxcfs"),
     }

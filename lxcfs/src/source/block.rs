@@ -140,14 +140,15 @@ impl Names {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(root, flags, Mode::empty()).ok()?;
         let mut names = Names { root: device_of(&root), ..Names::default() };
-        if !is_kernels_own(&root, init) {
+        let mounts = small_file(Path::new(&format!("/proc/{init}/mountinfo"))).unwrap_or_default();
+        if !is_kernels_own(&root, &mounts) {
             return Some(names);
         }
         // A link could lead through a file system that never answers.
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         let dev = rustix::fs::openat2(&root, "dev", flags, Mode::empty(), how);
         if let Ok(dev) = dev
-            && is_kernels_own(&dev, init)
+            && is_kernels_own(&dev, &mounts)
         {
             names.by_number = block_nodes(&dev).unwrap_or_default();
         }
@@ -177,12 +178,9 @@ fn unsynced(fd: &OwnedFd) -> Option<rustix::fs::Statx> {
     rustix::fs::statx(fd, "", flags, StatxFlags::MNT_ID).ok()
 }
 
-fn is_kernels_own(dir: &OwnedFd, init: Pid) -> bool {
+fn is_kernels_own(dir: &OwnedFd, mounts: &[u8]) -> bool {
     let Some(mount) = unsynced(dir).map(|stat| stat.stx_mnt_id) else { return false };
-    let Some(mounts) = small_file(Path::new(&format!("/proc/{init}/mountinfo"))) else {
-        return false;
-    };
-    text::lines(&mounts)
+    text::lines(mounts)
         .find(|line| text::words(line).next().and_then(text::number) == Some(mount))
         .and_then(|line| text::words(line).skip_while(|word| *word != b"-").nth(1))
         .is_some_and(|kind| KERNEL_FILE_SYSTEMS.contains(&kind))
