@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
     let host = step::output(Command::new("uname").arg("-n"))?;
     let date = step::output(Command::new("date").args(["-u", "+%F"]))?;
-    let kind = if args.what == "hotplug" { "-hotplug" } else { "" };
+    let kind = if args.what == "start" { String::new() } else { format!("-{}", args.what) };
     let name = format!("docs/perf/{}-{}{kind}", date.trim(), host.trim());
     let output = args.output.clone().unwrap_or_else(|| step::root().join(name));
     if args.what == "lxcfs" {
