@@ -148,13 +148,14 @@ impl Running {
 
     /// `rootfs`: where the tree is if the process still has the host's root.
     fn hold(id: String, pid: Pid, init: PidFd, spec: Spec, rootfs: Option<&Path>) -> Result<Self> {
-        let mounts = Namespace::of(&init, Kind::Mount)?;
+        // By its pid, which is its own all along if it is still there at the end.
+        let mounts = Namespace::of_pid(pid, Kind::Mount)?;
         if is_ours(&mounts)? {
             return Err(not_its(&id, &format!("process {pid} lives among the host's mounts")));
         }
-        let network = Some(Namespace::of(&init, Kind::Net)?);
+        let network = Some(Namespace::of_pid(pid, Kind::Net)?);
         let network = network.map(|ns| is_ours(&ns).map(|ours| (!ours).then_some(ns)));
-        let user = Namespace::of(&init, Kind::User)?;
+        let user = Namespace::of_pid(pid, Kind::User)?;
         let user = if is_ours(&user)? { None } else { Some(UserNamespace::of(pid, user)?) };
         let cgroup = cgroup_of(&id, pid, &spec)?;
         let root = root_of(&id, pid, rootfs)?;
@@ -231,7 +232,10 @@ fn not_its(id: &str, reason: &str) -> RunningError {
 }
 
 fn is_ours(namespace: &Namespace) -> linux::Result<bool> {
-    Ok(namespace.identity()? == Namespace::current(namespace.kind())?.identity()?)
+    let path = format!("/proc/thread-self/ns/{}", namespace.kind().proc_name());
+    let stat = rustix::fs::stat(&path)
+        .map_err(|errno| linux::Error::new(format!("stat {path}"), errno))?;
+    Ok(namespace.identity()? == (stat.st_dev, stat.st_ino))
 }
 
 /// The rootfs that the bundle names: absolute, and not the host's root.
