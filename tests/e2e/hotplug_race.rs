@@ -13,11 +13,12 @@ use tests::need::{BUSYBOX, IDMAP_TMPFS, ROOT};
 use tests::{Container, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
-    let few = |story: Story| story;
     let many = Story::stress;
     vec![
-        few(story("hotplug_race::a_few_rounds", &[ROOT, BUSYBOX], |world| swapped(world, &[], 20))),
-        few(story("hotplug_race::a_few_starts", &[ROOT, BUSYBOX], |world| starts(world, 10))),
+        story("hotplug_race::a_few_rounds", &[ROOT, BUSYBOX], |world| swapped(world, &[], 20)),
+        story("hotplug_race::a_few_starts", &[ROOT, BUSYBOX], |world| starts(world, 10)),
+        story("hotplug_race::some_at_once", &[ROOT, BUSYBOX], |world| at_once(world, 5)),
+        many(story("hotplug_race::many_at_once", &[ROOT, BUSYBOX], |world| at_once(world, 200))),
         many(story("hotplug_race::while_a_directory_is_swapped", &[ROOT, BUSYBOX], |world| {
             swapped(world, &[], rounds()?)
         })),
@@ -216,6 +217,35 @@ fn sources(world: &World, rounds: u32) -> Result<()> {
     })?;
     for dir in [one, two] {
         ensure!(fs::read_to_string(dir.join("file"))? == "host\n", "the data is as it was");
+    }
+    container.remove()
+}
+
+/// Two commands and one that replays the record and writes it, as a hook does.
+fn at_once(world: &World, rounds: u32) -> Result<()> {
+    let container = world.sleeper(&["--name", "web"])?;
+    let path = world.root().join("engines/isula").join(container.id()).join("device_hook.json");
+    world.tools(["add-device", "web", "/dev/fuse:/dev/n0"]).ok()?;
+    for round in 0..rounds {
+        let calls: Vec<_> = [
+            vec!["add-device", "web", "/dev/fuse:/dev/n1"],
+            vec!["reconcile", "web"],
+            vec!["add-device", "web", "/dev/fuse:/dev/n2"],
+        ]
+        .into_iter()
+        .map(|words| world.tools(words))
+        .map(|call| std::thread::spawn(move || call.ok()))
+        .collect();
+        while calls.iter().any(|call| !call.is_finished()) {
+            let text = fs::read(&path)?;
+            serde_json::from_slice::<serde_json::Value>(&text).context("valid at every moment")?;
+        }
+        for call in calls {
+            call.join().map_err(|_| anyhow::anyhow!("a panic"))??;
+        }
+        let listed = world.tools(["list-device", "web"]).ok()?.stdout;
+        ensure!(listed.matches("PathOnHost").count() == 3, "round {round}: {listed}");
+        world.tools(["remove-device", "web", ":/dev/n1", ":/dev/n2"]).ok()?;
     }
     container.remove()
 }
