@@ -16,6 +16,7 @@ mod engines;
 mod errors;
 mod exec;
 mod foreign;
+mod guide;
 mod health;
 mod host_settings;
 mod hotplug_crash;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         errors::stories(),
         exec::stories(),
         foreign::stories(),
+        guide::stories(),
         health::stories(),
         host_settings::stories(),
         image::stories(),
