@@ -41,6 +41,7 @@ mod links;
 mod logs;
 mod lxcfs;
 mod names;
+mod nested;
 mod oci;
 mod races;
 mod restart;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         logs::stories(),
         lxcfs::stories(),
         names::stories(),
+        nested::stories(),
         oci::stories(),
         races::stories(),
         restart::stories(),

@@ -8,7 +8,9 @@
 //!
 //! An init that manages cgroups gets `name=systemd` and the v2 tree writable, the controllers of
 //! v1 not: their files are no delegation boundary (cgroup-v1/cgroups.rst). The tmpfs is read-only
-//! for it, too, or it would have the kernel make hierarchies the host does not use.
+//! for it, too, or it would have the kernel make hierarchies the host does not use. A container that
+//! may write to `/sys` guards nothing by that, and gets all of them writable: it may have containers
+//! of its own.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -50,6 +52,13 @@ enum Origin {
     Bound(OwnedFd),
 }
 
+fn writes_sys(needs: &Needs<'_>) -> bool {
+    let mounts = needs.bundle.spec.mounts().iter().flatten();
+    let sys = mounts.filter(|mount| mount.destination() == Path::new("/sys")).next_back();
+    let options = sys.and_then(|mount| mount.options().as_ref());
+    options.is_some_and(|options| !options.iter().any(|option| option == "ro"))
+}
+
 impl CgroupMount {
     pub(crate) fn plan(needs: &Needs<'_>, read_only: bool) -> Result<Self> {
         let alone = needs.layout.kind() == LayoutKind::Unified;
@@ -79,7 +88,8 @@ impl CgroupMount {
             }
             let origin = if namespace { anew(hierarchy) } else { Origin::Bound(bound(own)?) };
             let managed = hierarchy.version == Version::V2 || hierarchy.has("name=systemd");
-            let read_only = read_only || (needs.system_container && !managed);
+            let guarded = needs.system_container && !managed && !writes_sys(needs);
+            let read_only = read_only || guarded;
             mount.trees.push(Tree { name, origin, read_only });
         }
         if mount.trees.is_empty() {
