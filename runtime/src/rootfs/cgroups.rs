@@ -53,8 +53,8 @@ enum Origin {
 }
 
 fn writes_sys(needs: &Needs<'_>) -> bool {
-    let mounts = needs.bundle.spec.mounts().iter().flatten();
-    let sys = mounts.filter(|mount| mount.destination() == Path::new("/sys")).next_back();
+    let mut mounts = needs.bundle.spec.mounts().iter().flatten();
+    let sys = mounts.rfind(|mount| mount.destination() == Path::new("/sys"));
     let options = sys.and_then(|mount| mount.options().as_ref());
     options.is_some_and(|options| !options.iter().any(|option| option == "ro"))
 }
