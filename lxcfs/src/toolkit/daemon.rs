@@ -16,6 +16,9 @@ use crate::{
 /// The one directory that is mounted as a whole, below a container's root.
 pub const SYS_CPU: &str = "sys/devices/system/cpu";
 
+/// How long a container may wait while others are attached: the daemon takes one after the other.
+const QUEUE: Duration = Duration::from_secs(10);
+
 /// Where the daemon is to be found.
 #[derive(Debug, Clone)]
 pub struct Daemon {
@@ -93,7 +96,7 @@ impl Daemon {
     /// daemon of another make does not have; its shared tree serves then.
     pub fn source(&self, id: &str, init: Pid) -> Result<Source> {
         let request = Request::Attach { id: id.into(), pid: init.get() };
-        match control::ask(&self.control(), &request) {
+        match control::ask_within(&self.control(), &request, QUEUE) {
             Ok((Response::Done, _)) => Ok(Source {
                 live: self.mount.join("containers").join(id),
                 kept: Some(self.runtime_dir.join(KEPT).join(id)),
