@@ -32,7 +32,10 @@ pub(crate) fn load(spec: &Spec, allow_list: &Path) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
+    // A hook may have no environment, and where nothing says so programs of root's are not looked for
+    // (execvp(3)).
     let output = Command::new("modprobe")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .arg("-a")
         .arg("--")
         .args(&missing)

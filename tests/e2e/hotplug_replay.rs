@@ -285,6 +285,22 @@ fn modules(world: &World) -> Result<()> {
         refused.expect_stderr(reason)?;
         world.remove_containers();
     }
+    // One that is listed is looked for, by a program that a hook has to find without a PATH.
+    let allow = world.path("modules.allow");
+    fs::write(&allow, "no_such_module\n")?;
+    let path = world.hook_spec()?;
+    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+    let arguments = document["prestart"][0]["args"].as_array_mut().context("arguments")?;
+    arguments.extend([serde_json::json!("--modules-allow"), serde_json::json!(allow)]);
+    fs::write(&path, document.to_string())?;
+    let spec = path.to_string_lossy();
+    let options = ["-d", "--hook-spec", &spec, "-e", "KERNEL_MODULES=no_such_module"];
+    let refused = world.isula_with("run", &options, &world.busybox()?, &["true"]).output()?;
+    ensure!(refused.code() != 0, "{refused}");
+    refused
+        .expect_stderr("load kernel modules no_such_module: modprobe: exit status: 1")?
+        .expect_stderr("not found")?;
+    world.remove_containers();
     Ok(())
 }
 

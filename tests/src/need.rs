@@ -52,7 +52,6 @@ pub const ALL: &[Need] = &[
     OPEN_VSWITCH,
     SCSI_DEBUG,
     MODULES,
-    SYSTEMD,
 ];
 
 pub const ROOT: Need = Need {
@@ -149,14 +148,6 @@ pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 pub const SCSI_DEBUG: Need = Need { name: "scsi_debug", check: || module("scsi_debug") };
 
 pub const MODULES: Need = Need { name: "modules", check: || module("dummy") };
-
-pub const SYSTEMD: Need = Need {
-    name: "systemd",
-    check: || match Path::new("/run/systemd/system").is_dir() {
-        true => Ok(()),
-        false => Err("systemd is not this machine's init".into()),
-    },
-};
 
 /// Whether the kernel has it as a module, which can be loaded and removed.
 fn module(name: &str) -> Result<(), String> {
