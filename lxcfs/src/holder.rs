@@ -4,6 +4,7 @@
 //! out again. When five have failed within ten seconds, the holder answers with host values itself
 //! and tries again. Nothing here depends on what a container can do.
 
+mod link;
 mod setup;
 
 use std::{
@@ -19,13 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use linux::{
     poll::{Interest, Poll},
     signal::{Signal, SignalFd},
     socket::{self, Kind},
 };
 
+use self::link::{expect, is_readable};
 use crate::{
     connection::Devices,
     last_resort,
@@ -388,23 +390,5 @@ impl Drop for Starting {
             let _ = worker.process.kill();
             let _ = worker.process.wait();
         }
-    }
-}
-
-fn is_readable(link: &OwnedFd, limit: Duration) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let span = Timespec::try_from(limit).ok();
-    let mut fds = [PollFd::new(link, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut fds, span.as_ref())).is_ok_and(|ready| ready > 0)
-}
-
-fn expect(link: &OwnedFd, wanted: Answer) -> Result<()> {
-    if !is_readable(link, START) {
-        bail!("the worker was not {wanted:?} within {} s", START.as_secs());
-    }
-    match orders::receive::<Answer>(link, 0)? {
-        Some((answer, _)) if answer == wanted => Ok(()),
-        Some((answer, _)) => bail!("the worker was {answer:?}, not {wanted:?}"),
-        None => bail!("the worker ended before it was {wanted:?}"),
     }
 }
