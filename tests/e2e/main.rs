@@ -15,6 +15,7 @@ mod daily;
 mod engines;
 mod errors;
 mod exec;
+mod faults;
 mod foreign;
 mod guide;
 mod health;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         engines::stories(),
         errors::stories(),
         exec::stories(),
+        faults::stories(),
         foreign::stories(),
         guide::stories(),
         health::stories(),

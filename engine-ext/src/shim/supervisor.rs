@@ -56,6 +56,8 @@ pub(super) struct Supervisor {
     pub(super) ready: ReadyPipe,
     pub(super) checks: Option<Checks>,
     counters: Counters,
+    /// Nothing is left of the last run.
+    cleared: bool,
     held: Option<Held>,
     lock: Lock,
 }
@@ -112,6 +114,7 @@ impl Supervisor {
             ready: ReadyPipe::closed(),
             checks: None,
             counters: Counters::default(),
+            cleared: true,
             held: None,
             lock,
             store,
@@ -180,7 +183,7 @@ impl Supervisor {
         self.checks = None;
         self.console.drain(Instant::now());
         let reason = Reason::of(status).filter(|_| self.config.system_container);
-        self.notes.check(self.guest.delete(reason));
+        self.clear_away(reason);
         self.record.remember(|state| {
             state.oom_killed = oom_killed;
             state.network = None;
@@ -342,8 +345,12 @@ impl Supervisor {
     /// It is down for good: says so everywhere and lets go of everything.
     pub(super) fn finish(mut self, code: i32) -> Console {
         self.close();
+        if !self.cleared {
+            self.clear_away(None);
+        }
         self.let_go();
         if self.config.auto_remove
+            && self.cleared
             && let Err(error) = take_away(&self.store, &self.container)
         {
             self.notes.add(format_args!("remove: {error:#}"));
@@ -363,6 +370,14 @@ impl Supervisor {
     /// Gives back what the host had ready for it.
     fn let_go(&mut self) {
         self.notes.check(give_back(self.store.layout(), &self.container, &self.config));
+    }
+
+    /// Has the runtime clear away what the run left. Until that has gone well the container is not
+    /// removed: it is all that leads to what is left.
+    fn clear_away(&mut self, reason: Option<Reason>) {
+        let deleted = self.guest.delete(reason);
+        self.cleared = deleted.is_ok();
+        self.notes.check(deleted);
     }
 
     /// Nobody can reach us any more.
