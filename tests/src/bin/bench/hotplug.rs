@@ -161,5 +161,12 @@ impl<'w> Lxc<'w> {
 impl Drop for Lxc<'_> {
     fn drop(&mut self) {
         let _ = self.call("lxc-stop", &["-k"]).output();
+        // It leaves its cgroups.
+        for hierarchy in tests::leaks::hierarchies() {
+            let dir = hierarchy.join(self.world.name()).join("lxc");
+            for dir in [dir.join("lxc.pivot"), dir] {
+                let _ = std::fs::remove_dir(dir);
+            }
+        }
     }
 }
