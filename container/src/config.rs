@@ -2,14 +2,19 @@
 //! rewrite it. The OCI spec beside it is made from the same request; whoever supervises or
 //! reconfigures the container reads this one.
 
+mod resources;
+mod restart;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
+
+pub use resources::{DeviceValue, Hugetlb, Resources, Ulimit};
+pub use restart::{InvalidPolicy, RestartPolicy};
 
 use crate::id::{ContainerId, ContainerName};
 
@@ -229,95 +234,6 @@ impl fmt::Display for UserRemap {
     }
 }
 
-/// Limits; `None` is the kernel's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Resources {
-    /// Relative weight.
-    pub cpu_shares: Option<u64>,
-    /// Microseconds.
-    pub cpu_period: Option<u64>,
-    /// Microseconds in each period; negative is no limit.
-    pub cpu_quota: Option<i64>,
-    /// Thousand millionths of a CPU, when it was asked that way.
-    pub nano_cpus: Option<u64>,
-    /// Microseconds of real time in each real-time period.
-    pub cpu_rt_runtime: Option<i64>,
-    /// Microseconds.
-    pub cpu_rt_period: Option<u64>,
-    /// List of CPUs.
-    pub cpuset_cpus: Option<String>,
-    /// List of memory nodes.
-    pub cpuset_mems: Option<String>,
-    /// Bytes.
-    pub memory: Option<i64>,
-    /// Bytes below which nothing is reclaimed first.
-    pub memory_reservation: Option<i64>,
-    /// Bytes of memory and swap together; -1 is no limit.
-    pub memory_swap: Option<i64>,
-    /// 0 to 100.
-    pub memory_swappiness: Option<u64>,
-    /// Bytes of kernel memory.
-    pub kernel_memory: Option<i64>,
-    /// Out of memory it waits instead of being killed.
-    pub oom_kill_disable: bool,
-    /// -1000 to 1000.
-    pub oom_score_adj: Option<i32>,
-    /// Tasks; negative is no limit.
-    pub pids_limit: Option<i64>,
-    /// Open files.
-    pub files_limit: Option<i64>,
-    /// That is a limit of each process, and among `ulimits`; else it needs the `files` controller.
-    pub files_limit_by_process: bool,
-    /// 10 to 1000.
-    pub blkio_weight: Option<u16>,
-    /// Weight of one device.
-    pub blkio_weight_device: Vec<DeviceValue>,
-    /// Bytes a second.
-    pub device_read_bps: Vec<DeviceValue>,
-    /// Bytes a second.
-    pub device_write_bps: Vec<DeviceValue>,
-    /// Operations a second.
-    pub device_read_iops: Vec<DeviceValue>,
-    /// Operations a second.
-    pub device_write_iops: Vec<DeviceValue>,
-    /// Bytes of huge pages by page size.
-    pub hugetlb: Vec<Hugetlb>,
-    /// Resource limits of its processes.
-    pub ulimits: Vec<Ulimit>,
-    /// Further device rules, as they were written.
-    pub device_cgroup_rules: Vec<String>,
-}
-
-/// A number for one block device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceValue {
-    /// Node on the host.
-    pub path: PathBuf,
-    /// The number.
-    pub value: u64,
-}
-
-/// A limit on huge pages of one size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hugetlb {
-    /// As the kernel writes it: `2MB`.
-    pub page_size: String,
-    /// Bytes.
-    pub limit: u64,
-}
-
-/// A resource limit; `u64::MAX` is none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ulimit {
-    /// `nofile`, ...
-    pub name: String,
-    /// What is in force.
-    pub soft: u64,
-    /// What it may be raised to.
-    pub hard: u64,
-}
-
 /// What it may do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
@@ -421,121 +337,6 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Self { disabled: false, path: None, max_size: 30 << 20, max_file: 7 }
-    }
-}
-
-/// When a container that ended is started again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum RestartPolicy {
-    /// Never.
-    #[default]
-    No,
-    /// Always.
-    Always,
-    /// When its exit code is not 0, that often; 0 is for ever.
-    OnFailure(u32),
-    /// Unless the user stopped it.
-    UnlessStopped,
-    /// When the guest asked for a reboot.
-    OnReboot,
-}
-
-impl fmt::Display for RestartPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OnFailure(count) if *count > 0 => write!(f, "on-failure:{count}"),
-            other => f.write_str(other.name()),
-        }
-    }
-}
-
-/// Text that is not a restart policy.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPolicy {
-    /// More than one colon.
-    #[error("Invalid restart policy format")]
-    Format,
-    /// No such word.
-    #[error(
-        "Invalid restart policy '{0}'; use no, always, on-failure[:N], unless-stopped or on-reboot"
-    )]
-    Unknown(String),
-    /// `on-failure:x`.
-    #[error("Maximum retry count must be an integer")]
-    Count,
-    /// `on-failure:-1`.
-    #[error("Maximum retry count cannot be negative")]
-    Negative,
-    /// `always:3`.
-    #[error("Maximum retry count cannot be used with restart policy '{0}'")]
-    CountMisplaced(String),
-}
-
-impl RestartPolicy {
-    /// The policy's word, without a count.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Always => "always",
-            Self::OnFailure(_) => "on-failure",
-            Self::UnlessStopped => "unless-stopped",
-            Self::OnReboot => "on-reboot",
-        }
-    }
-
-    /// How often it may fail; 0 where there is no such number.
-    #[must_use]
-    pub fn maximum_retry_count(self) -> u32 {
-        if let Self::OnFailure(count) = self { count } else { 0 }
-    }
-}
-
-impl FromStr for RestartPolicy {
-    type Err = InvalidPolicy;
-
-    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
-        let (name, count) = match text.split_once(':') {
-            None => (text, None),
-            Some((_, rest)) if rest.contains(':') => return Err(InvalidPolicy::Format),
-            Some((name, count)) => {
-                let count: i64 = count.parse().map_err(|_| InvalidPolicy::Count)?;
-                (name, Some(count))
-            }
-        };
-        let policy = match name {
-            "no" | "" => Self::No,
-            "always" => Self::Always,
-            "unless-stopped" => Self::UnlessStopped,
-            "on-reboot" => Self::OnReboot,
-            "on-failure" => {
-                let count = count.unwrap_or(0);
-                if count < 0 {
-                    return Err(InvalidPolicy::Negative);
-                }
-                return count.try_into().map(Self::OnFailure).map_err(|_| InvalidPolicy::Count);
-            }
-            other => return Err(InvalidPolicy::Unknown(other.to_owned())),
-        };
-        match count {
-            None => Ok(policy),
-            Some(_) => Err(InvalidPolicy::CountMisplaced(name.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for RestartPolicy {
-    type Error = InvalidPolicy;
-
-    fn try_from(text: String) -> Result<Self, InvalidPolicy> {
-        text.parse()
-    }
-}
-
-impl From<RestartPolicy> for String {
-    fn from(policy: RestartPolicy) -> Self {
-        policy.to_string()
     }
 }
 

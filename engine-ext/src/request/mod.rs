@@ -5,6 +5,7 @@
 
 pub mod defaults;
 pub mod environment;
+mod findings;
 pub mod health;
 pub mod hooks;
 pub mod log;
@@ -28,9 +29,9 @@ use container::config::{
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
 use oci_spec::runtime::Hooks;
-use ui::report::Many;
 
 use crate::cli::args::{ContainerArgs, ResourceArgs};
+pub use findings::Findings;
 use mounts::VolumesFrom;
 
 /// What a command line may refer to.
@@ -91,43 +92,10 @@ pub struct Request {
     pub warnings: Vec<&'static str>,
 }
 
-/// What is wrong, found so far.
-#[derive(Debug, Default)]
-pub struct Findings(Vec<anyhow::Error>);
-
 const SHM_DEFAULT: u64 = 64 << 20;
 const CGROUP_PARENT_DEFAULT: &str = "/isulad";
 /// Words that stand in the image's place when there is none.
 const PLACEHOLDERS: &[&str] = &["none", "none:latest", "empty"];
-
-impl Findings {
-    /// The value, or its default with the error kept for later.
-    pub fn take<T: Default>(&mut self, result: Result<T>) -> T {
-        result.unwrap_or_else(|error| {
-            self.0.push(error);
-            T::default()
-        })
-    }
-
-    /// Keeps an error for later.
-    pub fn note(&mut self, result: Result<()>) {
-        self.take(result);
-    }
-
-    /// Reads what was given, if it was.
-    pub fn maybe<T>(
-        &mut self,
-        text: Option<&str>,
-        read: impl FnOnce(&str) -> Result<T>,
-    ) -> Option<T> {
-        self.take(text.map(read).transpose())
-    }
-
-    /// Reads each of several.
-    pub fn each<T>(&mut self, texts: &[String], read: impl Fn(&str) -> Result<T>) -> Vec<T> {
-        texts.iter().filter_map(|text| self.take(read(text).map(Some))).collect()
-    }
-}
 
 /// What `update` was asked to change.
 #[derive(Debug, Clone, Default)]
@@ -143,10 +111,10 @@ pub fn build_change(args: &ResourceArgs, restart: Option<&str>) -> Result<Change
     let resources = resources::parse_change(args, &mut found);
     let restart = found.maybe(restart, |text| Ok(text.parse()?));
     let change = Change { resources, restart };
-    if change.restart.is_none() && change.resources == Resources::default() && found.0.is_empty() {
+    if change.restart.is_none() && change.resources == Resources::default() && found.is_empty() {
         found.note(Err(anyhow!("nothing to change; name a limit or --restart")));
     }
-    Many::check(found.0)?;
+    found.check()?;
     Ok(change)
 }
 
@@ -242,7 +210,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         namespaces,
         resources,
     };
-    Many::check(found.0)?;
+    found.check()?;
     Ok(request)
 }
 
