@@ -11,14 +11,15 @@ mod route;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use container::DaemonJson;
 use container::Store;
-use container::layout::{DEFAULT_ROOT, DEFAULT_STATE};
+use container::daemon_json::DAEMON_JSON;
 use linux::process::Pid;
 use linux::signal::Signal;
 
@@ -50,11 +51,15 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 struct Global {
     /// Look for containers in this directory
-    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_ROOT)]
-    root: PathBuf,
+    ///
+    /// Default: graph in /etc/isulad/daemon.json, else /var/lib/isulad.
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Look for running containers in this directory
-    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_STATE)]
-    state: PathBuf,
+    ///
+    /// Default: state in /etc/isulad/daemon.json, else /run/isulad.
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Whose container is meant
     #[arg(long, global = true, value_name = "ENGINE", value_enum, default_value = "auto")]
     engine: Engine,
@@ -230,13 +235,22 @@ fn context(global: Global, output: Output) -> Result<Context> {
         std::path::absolute(&path)
             .map_err(|error| Error::Usage(format!("make {} absolute: {error}", path.display())))
     };
+    let settings = match (&global.root, &global.state) {
+        (Some(_), Some(_)) => DaemonJson::default(),
+        _ => DaemonJson::read(Path::new(DAEMON_JSON))
+            .map_err(|error| Error::Usage(error.to_string()))?,
+    };
+    let layout = settings.layout(global.root, global.state);
     let pid = match global.pid {
         Some(pid) => Some(Pid::new(pid).ok_or_else(|| usage("--pid", format!("{pid} is none")))?),
         None => None,
     };
     Ok(Context {
         places: Places {
-            store: Store::new(absolute(global.root)?, absolute(global.state)?),
+            store: Store::new(
+                absolute(layout.root().to_owned())?,
+                absolute(layout.state().to_owned())?,
+            ),
             engine: global.engine,
             host: absolute(global.engine_files)?,
             records: absolute(global.records)?,
