@@ -132,7 +132,7 @@ impl Supervisor {
         self.record.starting()?;
         let started = self.start_guest();
         if let Err(error) = &started {
-            let text = format!("{error:#}");
+            let text = ui::report::chain(error);
             self.notes.check(self.record.failed(text, guest::exit_code(error)));
             self.let_go();
             self.close();
@@ -242,7 +242,7 @@ impl Supervisor {
             Err(error) => {
                 self.notes.add(format_args!("restart: {error:#}"));
                 let code = guest::exit_code(&error);
-                let text = format!("restart: {error:#}");
+                let text = format!("restart: {}", ui::report::chain(&error));
                 self.record.remember(|state| state.error = text);
                 self.decide(ExitStatus::Exited(i32::from(code)), None, Duration::ZERO);
             }
