@@ -83,10 +83,18 @@ impl CpuUsage {
         usage
     }
 
-    /// v1 `cpuacct.usage_user` and `cpuacct.usage_sys`, nanoseconds.
-    pub fn from_nanoseconds(user: &[u8], system: &[u8]) -> CpuUsage {
-        let micro = |file| text::number(file).unwrap_or(0) / 1000;
-        CpuUsage { user: micro(user), system: micro(system), ..CpuUsage::default() }
+    /// v1 `cpuacct.stat`, in ticks of a hundredth of a second (USER_HZ).
+    pub fn parse_acct(file: &[u8]) -> CpuUsage {
+        const TICK_US: u64 = 10_000;
+        let mut usage = CpuUsage::default();
+        for (key, value) in text::pairs(file) {
+            match key {
+                b"user" => usage.user = value.saturating_mul(TICK_US),
+                b"system" => usage.system = value.saturating_mul(TICK_US),
+                _ => {}
+            }
+        }
+        usage
     }
 
     /// v1 `cpu.stat`, of which only the throttled time (ns) is wanted.
@@ -120,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn v1_usage_is_in_nanoseconds() {
-        let usage = CpuUsage::from_nanoseconds(b"3001500\n", b"2500\n");
-        assert_eq!((usage.user, usage.system), (3001, 2));
+    fn v1_usage_is_in_ticks() {
+        let usage = CpuUsage::parse_acct(b"user 301\nsystem 2\n");
+        assert_eq!((usage.user, usage.system), (3_010_000, 20_000));
     }
 
     #[test]

@@ -29,8 +29,10 @@ pub struct CpuSource {
 enum Usage {
     /// v2 `cpu.stat` has everything.
     Stat(CgroupFile),
-    /// v1 `cpuacct.usage_user` and `cpuacct.usage_sys`.
-    Split(CgroupFile, CgroupFile),
+    /// v1 `cpuacct.stat`: what was used, to the nanosecond, shared out to user and system in ticks
+    /// (cputime_adjust() of the kernel). `cpuacct.usage_user` and its like only count the timer's
+    /// interrupts, and are off by a tenth where CPUs are contended.
+    Acct(CgroupFile),
 }
 
 #[derive(Debug)]
@@ -43,16 +45,13 @@ impl CpuSource {
     /// The files of the cgroups at `places`.
     pub fn new(places: &Places) -> CpuSource {
         let usage = match (&places.cpuacct, &places.unified) {
-            (Some(place), _) => Some(Usage::Split(
-                place.file("cpuacct.usage_user"),
-                place.file("cpuacct.usage_sys"),
-            )),
+            (Some(place), _) => Some(Usage::Acct(place.file("cpuacct.stat"))),
             // cpu.stat is there without the cpu controller too (cgroup-v2.rst, CPU).
             (None, Some(place)) => Some(Usage::Stat(place.file("cpu.stat"))),
             (None, None) => None,
         };
         let throttled = match (&usage, &places.cpu) {
-            (Some(Usage::Split(..)), Some(cpu)) => Some((cpu.version, cpu.file("cpu.stat"))),
+            (Some(Usage::Acct(_)), Some(cpu)) => Some((cpu.version, cpu.file("cpu.stat"))),
             _ => None,
         };
         let quota = |level: Place| match level.version {
@@ -113,11 +112,9 @@ impl CpuSource {
                 stat.read(trees, &mut file)?;
                 return Ok(Some(CpuUsage::parse_stat(&file)));
             }
-            Some(Usage::Split(user, system)) => {
-                user.read(trees, &mut file)?;
-                let split = file.len();
-                system.read(trees, &mut file)?;
-                CpuUsage::from_nanoseconds(&file[..split], &file[split..])
+            Some(Usage::Acct(stat)) => {
+                stat.read(trees, &mut file)?;
+                CpuUsage::parse_acct(&file)
             }
         };
         if let Some((version, stat)) = &self.throttled
