@@ -114,7 +114,7 @@ fn monitored(world: &World) -> Result<()> {
 fn mapped(world: &World) -> Result<()> {
     let _bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
     let options = ["--system-container", "--name", "web", "--user-remap", "100000:100000:65536"];
-    let container = world.run(&options, &world.busybox()?, &["sleep", "86400"])?;
+    let container = world.run(&options, &world.on_ext4(&world.busybox()?)?, &["sleep", "86400"])?;
     world.tools(add_pair(&["--name", "h1:e1", "--ip", "192.168.3.4/24"])).ok()?;
     let seen = ip_in(world, &container, "-o address show dev e1")?;
     ensure!(seen.contains("192.168.3.4/24"), "{seen}");
