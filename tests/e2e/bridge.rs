@@ -14,6 +14,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("bridge::one_that_is_there", NEEDS, named),
         story("bridge::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
         story("bridge::whose_shim_was_killed", NEEDS, killed),
+        story("bridge::where_the_last_runs_link_still_is", NEEDS, stale),
         story("bridge::what_is_refused", NEEDS, refused),
     ]
 }
@@ -138,6 +139,19 @@ fn killed(world: &World) -> Result<()> {
     world.until("its links are gone", Duration::from_secs(5), || {
         Ok((links(world)? == ["lo"]).then_some(()))
     })
+}
+
+/// The kernel removes a network namespace, and its links, some time after its last process.
+fn stale(world: &World) -> Result<()> {
+    let container = world.create(&["--net", "bridge"], &world.busybox()?, &["sleep", "86400"])?;
+    let link = format!("veth{}", &container.id()[..8]);
+    world.tool("ip").args(["link", "add", &link, "type", "veth", "peer", "name", "last"]).ok()?;
+    container.isula("start", [""; 0]).ok()?;
+    let gateway = container.value("/NetworkSettings/Gateway")?;
+    let gateway = gateway.as_str().context("a gateway")?;
+    container.exec(["ping", "-c1", "-W5", gateway]).ok()?;
+    container.remove()?;
+    no_links(world)
 }
 
 fn refused(world: &World) -> Result<()> {

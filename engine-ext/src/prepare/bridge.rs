@@ -9,7 +9,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use container::config::BridgePort;
@@ -39,7 +39,8 @@ pub(super) fn lease(layout: &Layout, config: &Config, port: &BridgePort) -> Resu
     let network = network(&socket, &bridge(&socket, &port.bridge)?, &port.bridge)?;
     let directory = directory(layout, &port.bridge);
     fs::create_dir_all(&directory).with_context(act)?;
-    let taken = taken(layout, config, &port.bridge)?;
+    let (mine, others) = given(&directory, config)?;
+    let taken = living(layout, others);
     let address = match port.address {
         Some(address) => {
             ensure!(
@@ -56,16 +57,15 @@ pub(super) fn lease(layout: &Layout, config: &Config, port: &BridgePort) -> Resu
             address
         }
         None => {
-            let had = own(layout, config, &port.bridge)?;
             let free = |address: &Ipv4Addr| {
                 network.has_room_for(*address) && !taken.iter().any(|(there, _)| there == address)
             };
-            had.filter(free)
+            mine.filter(free)
                 .or_else(|| network.addresses().find(free))
                 .with_context(|| format!("bridge {}: every address is taken", port.bridge))?
         }
     };
-    forget(layout, config, &port.bridge)?;
+    forget(&directory, mine)?;
     fs::write(directory.join(address.to_string()), config.id.as_str()).with_context(act)?;
     let [a, b, c, d] = address.octets();
     Ok(Lease {
@@ -75,7 +75,7 @@ pub(super) fn lease(layout: &Layout, config: &Config, port: &BridgePort) -> Resu
         gateway: network.gateway,
         // Locally administered, and the address's own: unique where the address is.
         mac: port.mac.unwrap_or([0x02, 0x42, a, b, c, d]),
-        host_link: format!("veth{}", &config.id.as_str()[..8]),
+        host_link: host_link(config),
     })
 }
 
@@ -85,6 +85,8 @@ pub fn attach(lease: &Lease, pid: Pid) -> Result<()> {
     let namespace = Namespace::of_pid(pid, Kind::Net).with_context(act)?;
     let (host, inside) = (Socket::open()?, Socket::open_in(&namespace).with_context(act)?);
     let bridge = bridge(&host, &lease.bridge)?;
+    // The kernel takes the last run's pair away in its own time, after the network namespace.
+    remove_link(&host, &lease.host_link).with_context(act)?;
     let peer = LinkChange {
         namespace: Some(namespace.as_fd()),
         address: Some(&lease.mac),
@@ -125,14 +127,18 @@ pub fn release(layout: &Layout, config: &Config) -> Result<()> {
     let Some(port) = &config.bridge else { return Ok(()) };
     let _lock = lock(layout)?;
     let socket = Socket::open()?;
-    remove_link(&socket, &format!("veth{}", &config.id.as_str()[..8]))?;
-    forget(layout, config, &port.bridge)?;
+    remove_link(&socket, &host_link(config))?;
     let directory = directory(layout, &port.bridge);
+    forget(&directory, given(&directory, config)?.0)?;
     let empty = fs::remove_dir(&directory).is_ok();
     if empty && port.bridge == OWN_BRIDGE {
         remove_link(&socket, OWN_BRIDGE)?;
     }
     Ok(())
+}
+
+fn host_link(config: &Config) -> String {
+    format!("veth{}", &config.id.as_str()[..8])
 }
 
 /// Its pair may be gone already, with the container's network namespace.
@@ -235,44 +241,39 @@ fn directory(layout: &Layout, bridge: &str) -> PathBuf {
     layout.networks().join(bridge)
 }
 
-/// The addresses in `directory`, and who was given each.
-fn given(layout: &Layout, bridge: &str) -> Result<Vec<(Ipv4Addr, ContainerId)>> {
-    let directory = directory(layout, bridge);
-    let list = match fs::read_dir(&directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+/// An address, and who has it.
+type Holding = (Ipv4Addr, ContainerId);
+
+/// The addresses in `directory`: the container's own, and who has which of the others.
+fn given(directory: &Path, config: &Config) -> Result<(Option<Ipv4Addr>, Vec<Holding>)> {
+    let list = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((None, vec![])),
         list => list.with_context(|| format!("list {}", directory.display()))?,
     };
-    let entry = |entry: fs::DirEntry| {
+    let entry = |entry: fs::DirEntry| -> Option<Holding> {
         let address = entry.file_name().to_str()?.parse().ok()?;
         let id = fs::read_to_string(entry.path()).ok()?.parse().ok()?;
         Some((address, id))
     };
-    Ok(list.flatten().filter_map(entry).collect())
+    let all = list.flatten().filter_map(entry);
+    let (mine, others): (Vec<_>, Vec<_>) = all.partition(|(_, id)| *id == config.id);
+    Ok((mine.first().map(|(address, _)| *address), others))
 }
 
-fn own(layout: &Layout, config: &Config, bridge: &str) -> Result<Option<Ipv4Addr>> {
-    let mine = given(layout, bridge)?.into_iter().find(|(_, id)| *id == config.id);
-    Ok(mine.map(|(address, _)| address))
+fn forget(directory: &Path, address: Option<Ipv4Addr>) -> Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let path = directory.join(address.to_string());
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
 }
 
-fn forget(layout: &Layout, config: &Config, bridge: &str) -> Result<()> {
-    if let Some(address) = own(layout, config, bridge)? {
-        let path = directory(layout, bridge).join(address.to_string());
-        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// Those of other containers that live. What a killed shim left is free again.
-fn taken(layout: &Layout, config: &Config, bridge: &str) -> Result<Vec<(Ipv4Addr, ContainerId)>> {
+/// Those of containers that live. What a killed shim left is free again.
+fn living(layout: &Layout, mut given: Vec<Holding>) -> Vec<Holding> {
     let store = Store::new(layout.root(), layout.state());
-    let lives = |id: &ContainerId| {
-        let other = store.get(id).and_then(|container| container.state());
-        other.is_ok_and(|state| state.status.is_live())
-    };
-    let mut taken = given(layout, bridge)?;
-    taken.retain(|(_, id)| *id != config.id && lives(id));
-    Ok(taken)
+    given.retain(|(_, id)| {
+        let holder = store.get(id).and_then(|container| container.state());
+        holder.is_ok_and(|state| state.status.is_live())
+    });
+    given
 }
 
 #[cfg(test)]
