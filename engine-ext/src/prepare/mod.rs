@@ -74,8 +74,9 @@ pub fn before_start(
 
 /// Takes away what was made ready, once nothing of the container runs.
 pub fn give_back(layout: &Layout, container: &Container, config: &Config) -> Result<()> {
-    image::unmount_all(container, config)?;
-    bridge::release(layout, config)
+    let unmounted = image::unmount_all(container, config);
+    let released = bridge::release(layout, config);
+    unmounted.and(released)
 }
 
 /// Writes the OCI document for the host as it is.
