@@ -5,7 +5,7 @@
 //! than that is forgotten. An event that cannot be written is no reason to fail what was done.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -62,12 +62,18 @@ impl Events {
 
     fn append(&self, line: &str) -> Result<()> {
         let act = || format!("append to {}", self.path.display());
-        if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory).with_context(act)?;
-        }
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640);
-        let mut file = options.open(&self.path).with_context(act)?;
+        let mut file = match options.open(&self.path) {
+            // Nothing has run since the host booted.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let directory = self.path.parent().context("a file has a directory")?;
+                std::fs::create_dir_all(directory).with_context(act)?;
+                options.open(&self.path)
+            }
+            opened => opened,
+        }
+        .with_context(act)?;
         file.write_all(line.as_bytes()).with_context(act)?;
         if file.metadata().with_context(act)?.len() > LENGTH_MAX {
             self.rotate(&file).with_context(act)?;
