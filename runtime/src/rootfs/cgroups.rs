@@ -52,6 +52,7 @@ enum Origin {
     Bound(OwnedFd),
 }
 
+/// Whether `/sys` itself is there to be written: the host's settings are open to it then.
 fn writes_sys(needs: &Needs<'_>) -> bool {
     let mut mounts = needs.bundle.spec.mounts().iter().flatten();
     let sys = mounts.rfind(|mount| mount.destination() == Path::new("/sys"));
@@ -63,6 +64,7 @@ impl CgroupMount {
     pub(crate) fn plan(needs: &Needs<'_>, read_only: bool) -> Result<Self> {
         let alone = needs.layout.kind() == LayoutKind::Unified;
         let namespace = needs.namespaces.has(Kind::Cgroup);
+        let guarded = needs.system_container && !writes_sys(needs);
         let mut mount = Self {
             trees: Vec::new(),
             links: Vec::new(),
@@ -88,8 +90,7 @@ impl CgroupMount {
             }
             let origin = if namespace { anew(hierarchy) } else { Origin::Bound(bound(own)?) };
             let managed = hierarchy.version == Version::V2 || hierarchy.has("name=systemd");
-            let guarded = needs.system_container && !managed && !writes_sys(needs);
-            let read_only = read_only || guarded;
+            let read_only = read_only || (guarded && !managed);
             mount.trees.push(Tree { name, origin, read_only });
         }
         if mount.trees.is_empty() {
