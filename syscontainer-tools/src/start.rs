@@ -32,26 +32,14 @@ pub(crate) fn in_stages(
     let mut names_there: BTreeSet<String> =
         there.elements().into_iter().map(|(name, _)| name).collect();
     let (routes, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_route(name));
-    for name in others.into_iter().filter(|name| record.may_fail.contains(*name)) {
+    let others = others.into_iter().filter(|name| record.may_fail.contains(*name));
+    for name in others.chain(routes) {
         if left_out.contains(name) {
             continue;
         }
-        let next = record.part(|other| other == name || names_there.contains(other));
-        match step(live, links, &there, &next) {
-            Ok(()) => {
-                there = next;
-                names_there.insert(name.clone());
-            }
-            Err(error) => {
-                tell(live, name, &error);
-                left_out.insert(name.clone());
-            }
-        }
-    }
-    let lost: Vec<_> = record.nics.iter().filter(|nic| left_out.contains(&nic.element())).collect();
-    for name in routes {
+        let mut lost = record.nics.iter().filter(|nic| left_out.contains(&nic.element()));
         let entry = record.routes.iter().find(|entry| entry.element() == *name);
-        if entry.is_some_and(|entry| lost.iter().any(|nic| route::leads_through(entry, nic))) {
+        if entry.is_some_and(|entry| lost.any(|nic| route::leads_through(entry, nic))) {
             tell(live, name, &Error::Failed("the link that it leads through is missing".into()));
             continue;
         }
@@ -61,7 +49,10 @@ pub(crate) fn in_stages(
                 there = next;
                 names_there.insert(name.clone());
             }
-            Err(error) if record.may_fail.contains(name) => tell(live, name, &error),
+            Err(error) if record.may_fail.contains(name) => {
+                tell(live, name, &error);
+                left_out.insert(name.clone());
+            }
             Err(error) => return Err(error.leaving(&take_out(live, links, &there))),
         }
     }
