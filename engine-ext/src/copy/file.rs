@@ -1,23 +1,15 @@
 //! The contents of a regular file.
 
-use std::ffi::OsStr;
 use std::fs::File;
 
 use anyhow::{Context, Result};
-use linux::root::Root;
 use rustix::fs::{Mode, OFlags, Stat};
 
-use super::{Rules, replace, settle};
+use super::{Step, replace, settle};
 
 /// Whoever opens it finds the old contents or the new ones, complete.
-pub(super) fn copy(
-    from: &Root,
-    name: &OsStr,
-    to: &Root,
-    new: &OsStr,
-    stat: &Stat,
-    rules: &Rules,
-) -> Result<()> {
+pub(super) fn copy(step: &Step<'_>, stat: &Stat) -> Result<()> {
+    let &Step { from, name, to, new, rules } = step;
     let mut source = File::from(from.open_file(name, OFlags::RDONLY | OFlags::NOFOLLOW)?);
     replace(to, new, |temporary| {
         let flags =

@@ -41,13 +41,23 @@ pub struct Rules {
     pub set_id: bool,
 }
 
+/// One name on its way from one directory to another.
+struct Step<'a> {
+    from: &'a Root,
+    name: &'a OsStr,
+    to: &'a Root,
+    new: &'a OsStr,
+    rules: &'a Rules,
+}
+
 /// What a file is called, for a message.
 type Shown<'a> = &'a str;
 
 /// Copies what is at `from` to `to`, under the name that `to` has.
 pub fn copy(from: &Place, to: &Place, rules: &Rules) -> Result<()> {
     let shown = from.name.to_string_lossy().into_owned();
-    entry(&from.directory, &from.name, &to.directory, &to.name, rules, &shown)
+    let (name, new) = (&from.name, &to.name);
+    entry(&Step { from: &from.directory, name, to: &to.directory, new, rules }, &shown)
 }
 
 /// Copies everything below the directory `from` into the directory `to`.
@@ -58,25 +68,19 @@ pub fn copy_contents(from: &Root, to: &Root, rules: &Rules) -> Result<()> {
 fn contents(from: &Root, to: &Root, rules: &Rules, above: Shown<'_>) -> Result<()> {
     for name in from.list("")? {
         let shown = format!("{above}/{}", name.to_string_lossy());
-        entry(from, &name, to, &name, rules, &shown)?;
+        entry(&Step { from, name: &name, to, new: &name, rules }, &shown)?;
     }
     Ok(())
 }
 
-fn entry(
-    from: &Root,
-    name: &OsStr,
-    to: &Root,
-    new: &OsStr,
-    rules: &Rules,
-    shown: Shown<'_>,
-) -> Result<()> {
+fn entry(step: &Step<'_>, shown: Shown<'_>) -> Result<()> {
+    let &Step { from, name, to, new, rules } = step;
     let stat = from.stat_no_follow(name)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let copied = match kind {
-        FileType::Directory => return directory(from, name, to, new, rules, shown),
-        FileType::RegularFile => file::copy(from, name, to, new, &stat, rules),
-        FileType::Symlink => link(from, name, to, new, &stat, rules),
+        FileType::Directory => return directory(step, shown),
+        FileType::RegularFile => file::copy(step, &stat),
+        FileType::Symlink => link(step, &stat),
         FileType::Fifo => node(to, new, &stat, rules),
         FileType::Socket => return Ok(()),
         _ if !rules.devices => bail!("copy {shown}: it is a device; only its program may use it"),
@@ -85,14 +89,8 @@ fn entry(
     copied.with_context(|| format!("copy {shown}"))
 }
 
-fn directory(
-    from: &Root,
-    name: &OsStr,
-    to: &Root,
-    new: &OsStr,
-    rules: &Rules,
-    shown: Shown<'_>,
-) -> Result<()> {
+fn directory(step: &Step<'_>, shown: Shown<'_>) -> Result<()> {
+    let &Step { from, name, to, new, rules } = step;
     let source = Root::from_fd(from.open_file(name, OFlags::RDONLY | OFlags::NOFOLLOW)?);
     let stat = source.stat("")?;
     let act = || format!("make directory {shown}");
@@ -119,14 +117,8 @@ fn is_directory(at: &Root, name: &OsStr) -> rustix::io::Result<bool> {
     Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
-fn link(
-    from: &Root,
-    name: &OsStr,
-    to: &Root,
-    new: &OsStr,
-    stat: &Stat,
-    rules: &Rules,
-) -> Result<()> {
+fn link(step: &Step<'_>, stat: &Stat) -> Result<()> {
+    let &Step { from, name, to, new, rules } = step;
     let target = from.read_link(name)?;
     replace(to, new, |temporary| {
         rustix::fs::symlinkat(&target, to, temporary)?;
