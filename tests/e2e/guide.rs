@@ -212,6 +212,7 @@ fn together(world: &World) -> Result<()> {
         (remap, env, None),
         (remap, files, None),
         (remap, reboot, None),
+        (remap, &["--time-ns"], None),
         (remap, memory, None),
         (
             remap,
