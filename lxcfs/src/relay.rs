@@ -13,10 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linux::Errno;
+use anyhow::Result;
+use linux::{
+    Errno,
+    socket::{Kind, pair},
+};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType},
+    net::{RecvFlags, SendFlags},
 };
 
 use crate::connection::{Devices, HEADER_OUT, READ_BUFFER};
@@ -66,6 +70,7 @@ impl Relay {
             waiting: unanswered.lock().values().cloned().collect(),
             unanswered: unanswered.clone(),
             worker_is_gone: false,
+            buffer: vec![0; READ_BUFFER.max(REPLY_BUFFER)],
         };
         let stopped = OwnedFd::from(stopped);
         let body = move || {
@@ -94,15 +99,10 @@ pub struct Relays {
 
 impl Relays {
     /// Starts them; returns the worker's ends.
-    pub fn start(&mut self, devices: &Devices, patience: Duration) -> io::Result<[OwnedFd; 2]> {
+    pub fn start(&mut self, devices: &Devices, patience: Duration) -> Result<[OwnedFd; 2]> {
         let Devices { live, kept } = devices.try_clone()?;
-        let mut start = |device, unanswered: &Unanswered| -> io::Result<OwnedFd> {
-            let (ours, theirs) = rustix::net::socketpair(
-                AddressFamily::UNIX,
-                SocketType::SEQPACKET,
-                SocketFlags::CLOEXEC,
-                None,
-            )?;
+        let mut start = |device, unanswered: &Unanswered| -> Result<OwnedFd> {
+            let (ours, theirs) = pair(Kind::SeqPacket)?;
             self.running.push(Relay::start(device, ours, unanswered, patience)?);
             Ok(theirs)
         };
@@ -127,6 +127,8 @@ struct Lane {
     waiting: VecDeque<Vec<u8>>,
     unanswered: Unanswered,
     worker_is_gone: bool,
+    /// Room for one message.
+    buffer: Vec<u8>,
 }
 
 impl Lane {
@@ -179,11 +181,9 @@ impl Lane {
     }
 
     fn request(&mut self) {
-        let mut request = vec![0; READ_BUFFER];
         // It may be gone again by now (ENOENT): its reader was killed.
-        let Ok(length) = rustix::io::read(&self.device, &mut request) else { return };
-        request.truncate(length);
-        request.shrink_to_fit();
+        let Ok(length) = rustix::io::read(&self.device, &mut *self.buffer) else { return };
+        let request = self.buffer[..length].to_vec();
         let (opcode, unique) = (word(&request, 4), number(&request));
         if !matches!(opcode, FORGET | INTERRUPT | BATCH_FORGET) {
             self.unanswered.lock().insert(unique, request.clone());
@@ -207,13 +207,12 @@ impl Lane {
     }
 
     fn answers(&mut self) {
-        let mut answer = vec![0; REPLY_BUFFER];
         loop {
-            let received = rustix::net::recv(&self.worker, &mut *answer, RecvFlags::DONTWAIT);
+            let received = rustix::net::recv(&self.worker, &mut *self.buffer, RecvFlags::DONTWAIT);
             match received.map(|(length, _)| length) {
                 Ok(0) => self.worker_is_gone = true,
                 Ok(length) => {
-                    let answer = &answer[..length];
+                    let answer = &self.buffer[..length];
                     // Its reader may have been killed meanwhile (ENOENT).
                     let _ = rustix::io::write(self.device.as_fd(), answer);
                     self.unanswered.lock().remove(&number(answer));
@@ -239,8 +238,6 @@ fn word(message: &[u8], at: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use linux::socket::{Kind, pair};
-
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
