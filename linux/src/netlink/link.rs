@@ -5,8 +5,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use rtnetlink::packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVeth, IpVlanMode, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage, MacVlanMode, Prop,
+    InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
+    InfoVeth, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, Prop,
 };
 
 use super::Socket;
@@ -63,6 +63,8 @@ pub struct LinkChange<'a> {
     pub address: Option<&'a [u8]>,
     /// The index of the bridge or bond to be a port of; 0 for none.
     pub master: Option<u32>,
+    /// For the port of a bridge: what came in by it may leave by it.
+    pub hairpin: Option<bool>,
     /// Another network namespace. Together with a name, both change in one step.
     pub namespace: Option<BorrowedFd<'a>>,
 }
@@ -226,6 +228,13 @@ impl LinkChange<'_> {
             self.queue_length.map(LinkAttribute::TxQueueLen),
             self.address.map(|address| LinkAttribute::Address(address.to_owned())),
             self.master.map(LinkAttribute::Controller),
+            self.hairpin.map(|hairpin| {
+                let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(hairpin)]);
+                LinkAttribute::LinkInfo(vec![
+                    LinkInfo::PortKind(InfoPortKind::Bridge),
+                    LinkInfo::PortData(port),
+                ])
+            }),
         ];
         message.attributes.extend(attributes.into_iter().flatten());
     }
@@ -238,6 +247,7 @@ impl LinkChange<'_> {
         parts.extend(self.queue_length.map(|length| format!("queue length {length}")));
         parts.extend(self.address.map(|_| "hardware address".to_owned()));
         parts.extend(self.master.map(|master| format!("master {master}")));
+        parts.extend(self.hairpin.map(|hairpin| format!("hairpin {hairpin}")));
         parts.extend(self.up.map(|up| if up { "up".to_owned() } else { "down".to_owned() }));
         format!("change link {index} ({})", parts.join(", "))
     }

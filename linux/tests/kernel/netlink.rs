@@ -100,6 +100,10 @@ fn a_peer_is_born_in_its_namespace() {
     assert_eq!((link.kind.as_str(), link.mtu, link.up), ("veth", 1400, false));
     let host = socket.link_by_name("h1").unwrap().unwrap();
     assert_eq!(host.master, Some(master));
+    let change = LinkChange { hairpin: Some(true), ..LinkChange::default() };
+    socket.change_link(host.index, &change).unwrap();
+    let seen = tell("ip", &["-d", "link", "show", "h1"]);
+    assert!(seen.contains("hairpin on"), "{seen}");
     socket.delete_link(host.index).unwrap();
     assert_eq!(inside.link_by_name("e1").unwrap(), None);
 }
