@@ -2,6 +2,7 @@
 //! rewrite it. The OCI spec beside it is made from the same request; whoever supervises or
 //! reconfigures the container reads this one.
 
+mod ports;
 mod resources;
 mod restart;
 
@@ -13,10 +14,12 @@ use std::path::PathBuf;
 use oci_spec::runtime::Hooks;
 use serde::{Deserialize, Serialize};
 
+pub use ports::{InvalidPort, Port, PortMapping, Protocol, PublishedPort};
 pub use resources::{DeviceValue, Hugetlb, Resources, Ulimit};
 pub use restart::{InvalidPolicy, RestartPolicy};
 
 use crate::id::{ContainerId, ContainerName};
+use crate::volume::VolumeName;
 
 /// The version of the file format.
 pub const VERSION: u32 = 1;
@@ -54,6 +57,12 @@ pub struct Config {
     /// Its link to a bridge of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<BridgePort>,
+    /// Ports that it is said to serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<Port>,
+    /// Each of those has one of the host that leads to it.
+    #[serde(default)]
+    pub publish_all: bool,
     /// Host ids that the ids inside become.
     pub user_remap: Option<UserRemap>,
     /// The directory its cgroup is made in, from the root of each hierarchy.
@@ -215,6 +224,9 @@ pub struct BridgePort {
     pub address: Option<Ipv4Addr>,
     /// The hardware address that it asks for.
     pub mac: Option<[u8; 6]>,
+    /// What of the host leads to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<PortMapping>,
 }
 
 /// `--user-remap UID:GID:SIZE`.
@@ -270,10 +282,10 @@ pub enum Seccomp {
     Profile(serde_json::Value),
 }
 
-/// A host path, or a tmpfs, inside.
+/// A host path, a volume or a tmpfs, inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Which of the two.
+    /// Which of them.
     pub kind: MountKind,
     /// The host's side, or the image; empty for a tmpfs.
     pub source: PathBuf,
@@ -281,6 +293,9 @@ pub struct Mount {
     pub destination: PathBuf,
     /// As mount(8) writes them.
     pub options: Vec<String>,
+    /// The volume whose data is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeName>,
 }
 
 /// What a [`Mount`] is.
@@ -289,6 +304,8 @@ pub struct Mount {
 pub enum MountKind {
     /// A host path.
     Bind,
+    /// A directory that outlives the container.
+    Volume,
     /// Memory.
     Tmpfs,
     /// What is in an image file, read-only.

@@ -36,6 +36,9 @@ pub enum Error {
         /// Who has it.
         id: String,
     },
+    /// No volume has that name.
+    #[error("no volume is called {0:?}; list them: isula volume ls")]
+    NoVolume(String),
     /// It has no init.
     #[error("container {name} is {status}; start it: isula start {name}")]
     NotRunning {

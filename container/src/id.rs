@@ -120,11 +120,7 @@ impl FromStr for ContainerName {
 
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let name = text.strip_prefix('/').unwrap_or(text);
-        let mut bytes = name.bytes();
-        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let goes_on = name.len() > 1
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-        if !starts_well || !goes_on {
+        if !has_name_characters(name) {
             return Err(InvalidName::Characters(text.to_owned()));
         }
         if name.len() > NAME_LENGTH_MAX {
@@ -132,6 +128,19 @@ impl FromStr for ContainerName {
         }
         Ok(Self(name.to_owned()))
     }
+}
+
+/// A letter or digit, then at least one letter, digit, `_`, `.` or `-`.
+fn has_name_characters(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.len() > 1
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+}
+
+/// Whether `text` could be the name of something.
+pub(crate) fn is_name(text: &str) -> bool {
+    has_name_characters(text) && text.len() <= NAME_LENGTH_MAX
 }
 
 impl TryFrom<String> for ContainerName {

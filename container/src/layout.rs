@@ -10,9 +10,10 @@
 //!     console.log             hostname hosts resolv.conf host/
 //!     device_hook.json        what was hot-added           written by its lock's holder
 //!   names/<name>              holds the id of its container
+//!   volumes/<name>/           volume.json  _data/ (what containers see)
 //! <state>/                    gone after a reboot
 //!   <id>/                     shim.sock  shim.lock  notify  rootfs/ images/ (of images, mounted)
-//!   networks/<bridge>/<addr>  holds the id of the container that has it
+//!   networks/<bridge>/<addr>  the id of the container that has it, and its published ports
 //!   events.log                what happened to containers
 //!   runtime/                  state root of the runtime
 //!   rootfs/<dev>-<inode>      locked while a container lives on that rootfs
@@ -87,6 +88,12 @@ impl Layout {
     #[must_use]
     pub fn name(&self, name: &ContainerName) -> PathBuf {
         self.names().join(name.as_str())
+    }
+
+    /// The directory of all volumes.
+    #[must_use]
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
     }
 
     /// Where a container's shim is met.

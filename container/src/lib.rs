@@ -16,6 +16,7 @@ pub mod running;
 pub mod spec;
 pub mod state;
 mod store;
+pub mod volume;
 
 pub use config::Config;
 pub use daemon_json::DaemonJson;
@@ -27,3 +28,4 @@ pub use running::{Running, RunningError, Standing};
 pub use spec::Spec;
 pub use state::{State, Status};
 pub use store::{Container, Reservation, Seized, Store};
+pub use volume::{Volume, VolumeName, Volumes};

@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::PublishedPort;
+
 /// The version of the file format.
 pub const VERSION: u32 = 1;
 
@@ -75,6 +77,9 @@ pub struct Lease {
     pub mac: [u8; 6],
     /// What the host's end of the pair is called.
     pub host_link: String,
+    /// What of the host leads to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PublishedPort>,
 }
 
 /// What health checks found since the container started.

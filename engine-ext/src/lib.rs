@@ -10,6 +10,7 @@ pub mod copy;
 mod events;
 pub mod host;
 pub mod lifecycle;
+mod networks;
 pub mod prepare;
 pub mod request;
 mod rootfs_check;

@@ -44,6 +44,7 @@ mod lxcfs;
 mod names;
 mod nested;
 mod oci;
+mod publish;
 mod races;
 mod restart;
 mod rootfs;
@@ -52,6 +53,7 @@ mod security;
 mod system;
 mod threats;
 mod upgrade;
+mod volumes;
 mod world;
 
 fn main() -> ExitCode {
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         names::stories(),
         nested::stories(),
         oci::stories(),
+        publish::stories(),
         races::stories(),
         restart::stories(),
         rootfs::stories(),
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         system::stories(),
         threats::stories(),
         upgrade::stories(),
+        volumes::stories(),
         world::stories(),
     ];
     tests::warden::guard(|| tests::runner::run(stories.concat()))

@@ -41,6 +41,7 @@ pub const ALL: &[Need] = &[
     CONTAINERD,
     DOCKER,
     MKSQUASHFS,
+    NFT,
     PREVIOUS,
     STRACE,
     USER_NS,
@@ -142,6 +143,7 @@ pub const FUSE: Need = Need {
 };
 
 pub const MKSQUASHFS: Need = Need { name: "mksquashfs", check: || program("mksquashfs") };
+pub const NFT: Need = Need { name: "nft", check: || program("nft") };
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 
 /// A machine that can be given disks and loses them again.

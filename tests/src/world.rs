@@ -259,12 +259,13 @@ impl World {
     /// What removed containers have left in the product's own directories.
     fn files_left(&self) -> Vec<PathBuf> {
         let mut left = Vec::new();
-        let dirs = ["root/engines/isula", "root/names", "state", "links"];
+        let dirs = ["root/engines/isula", "root/names", "root/volumes", "state", "links"];
         for dir in dirs.map(|dir| self.path(dir)) {
             for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 let is_id = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if is_id || dir.ends_with("names") {
+                if is_id || dir.ends_with("names") || (dir.ends_with("volumes") && name != ".lock")
+                {
                     left.push(entry.path());
                 }
             }

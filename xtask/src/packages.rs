@@ -12,7 +12,7 @@ pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libseccomp-dev", "pkg-c
 pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
 pub(crate) const TESTS: &[&str] =
-    &["busybox-static", "e2fsprogs", "iproute2", "procps", "squashfs-tools", "strace"];
+    &["busybox-static", "e2fsprogs", "iproute2", "nftables", "procps", "squashfs-tools", "strace"];
 
 /// The engines that run containers by our runtime in the tests.
 pub(crate) const ENGINES: &[&str] = &["conmon", "containerd", "docker.io", "podman"];

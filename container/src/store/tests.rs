@@ -68,6 +68,8 @@ fn config(reservation: &Reservation) -> Config {
         hostname: "localhost".into(),
         namespaces: Namespaces::default(),
         bridge: None,
+        expose: vec![],
+        publish_all: false,
         user_remap: None,
         cgroup_parent: "/isulad".into(),
         resources: Resources::default(),

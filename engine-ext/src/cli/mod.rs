@@ -13,7 +13,9 @@ mod inspect;
 mod kill;
 mod listing;
 mod logs;
+mod network;
 mod pause;
+mod port;
 mod prepare_rootfs;
 mod ps;
 mod rename;
@@ -27,6 +29,7 @@ mod top;
 mod unsupported;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use std::ffi::OsString;
@@ -122,7 +125,9 @@ enum Verb {
     Inspect(Adapted<inspect::InspectArgs>),
     Kill(Adapted<kill::KillArgs>),
     Logs(Adapted<logs::LogsArgs>),
+    Network(network::NetworkArgs),
     Pause(Adapted<pause::PauseArgs>),
+    Port(Adapted<port::PortArgs>),
     PrepareRootfs(Adapted<prepare_rootfs::PrepareRootfsArgs>),
     Ps(Adapted<ps::PsArgs>),
     Rename(Adapted<rename::RenameArgs>),
@@ -136,6 +141,7 @@ enum Verb {
     Unpause(Adapted<pause::UnpauseArgs>),
     Update(Adapted<Box<update::UpdateArgs>>),
     Version(Adapted<version::VersionArgs>),
+    Volume(volume::VolumeArgs),
     Wait(Adapted<wait::WaitArgs>),
     #[command(flatten)]
     Unsupported(unsupported::UnsupportedVerb),
@@ -286,7 +292,9 @@ fn execute(global: Global, verb: Verb) -> Report {
         Verb::Inspect(Adapted(args)) => inspect::inspect(&session, &args),
         Verb::Kill(Adapted(args)) => kill::kill(&session, &args),
         Verb::Logs(Adapted(args)) => logs::logs(&session, &args),
+        Verb::Network(args) => network::network(&session, &args),
         Verb::Pause(Adapted(args)) => pause::pause(&session, &args),
+        Verb::Port(Adapted(args)) => port::port(&session, &args),
         Verb::PrepareRootfs(Adapted(args)) => prepare_rootfs::prepare_rootfs(&args),
         Verb::Ps(Adapted(args)) => ps::ps(&session, &args),
         Verb::Rename(Adapted(args)) => rename::rename(&session, &args),
@@ -300,6 +308,7 @@ fn execute(global: Global, verb: Verb) -> Report {
         Verb::Unpause(Adapted(args)) => pause::unpause(&session, &args),
         Verb::Update(Adapted(args)) => update::update(&session, &args),
         Verb::Version(Adapted(args)) => version::version(&args),
+        Verb::Volume(args) => volume::volume(&session, &args),
         Verb::Wait(Adapted(args)) => wait::wait(&session, &args),
         Verb::Unsupported(verb) => verb.refuse(),
     }
@@ -337,7 +346,9 @@ impl Verb {
             Self::Inspect(_) => "inspect",
             Self::Kill(_) => "kill",
             Self::Logs(_) => "logs",
+            Self::Network(_) => "network",
             Self::Pause(_) => "pause",
+            Self::Port(_) => "port",
             Self::PrepareRootfs(_) => "prepare-rootfs",
             Self::Ps(_) => "ps",
             Self::Rename(_) => "rename",
@@ -351,6 +362,7 @@ impl Verb {
             Self::Unpause(_) => "unpause",
             Self::Update(_) => "update",
             Self::Version(_) => "version",
+            Self::Volume(_) => "volume",
             Self::Wait(_) => "wait",
             Self::Unsupported(verb) => verb.name(),
         }

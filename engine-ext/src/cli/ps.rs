@@ -129,9 +129,15 @@ impl Row {
             "Created": ago(&config.created, now),
             "Runtime": runtime_name(config),
             "Names": if whole { config.name.as_str() } else { shown(config) },
-            "Ports": "",
+            "Ports": ports(state),
         })
     }
+}
+
+/// `0.0.0.0:8080->80/tcp`, each.
+fn ports(state: &State) -> String {
+    let ports = state.network.iter().flat_map(|lease| &lease.ports);
+    ports.map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `13 minutes ago`; `-` for never.

@@ -10,7 +10,9 @@ pub(crate) struct RmArgs {
     /// Kill it first if it runs
     #[arg(short, long)]
     force: bool,
-    /// Remove anonymous volumes, too; there are none
+    /// Remove the volumes that were made for it, too
+    ///
+    /// Those are the ones without a name of yours.
     #[arg(short, long)]
     volumes: bool,
     /// Names, ids or the beginnings of ids
@@ -19,9 +21,7 @@ pub(crate) struct RmArgs {
 }
 
 pub(crate) fn rm(session: &Session, args: &RmArgs) -> Report {
-    // Anonymous volumes are refused at create, so --volumes has nothing to do, and has done it.
-    let _ = args.volumes;
-    session.each(&args.containers, |container| {
-        lifecycle::remove(&session.engine, container, args.force)
-    })
+    let remove = lifecycle::Remove { force: args.force, volumes: args.volumes };
+    session
+        .each(&args.containers, |container| lifecycle::remove(&session.engine, container, remove))
 }

@@ -50,7 +50,8 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Report {
             Ok(Exit::DONE)
         }
         Err(error) => {
-            if remove && let Err(left) = lifecycle::remove(&session.engine, &container, true) {
+            let all = lifecycle::Remove { force: true, volumes: true };
+            if remove && let Err(left) = lifecycle::remove(&session.engine, &container, all) {
                 return Err(error.context(format!("could not remove {}: {left:#}", container.id)));
             }
             Err(error)

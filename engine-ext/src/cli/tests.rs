@@ -81,10 +81,34 @@ fn what_needs_a_daemon_or_images_is_refused_by_name() {
         "#]],
     );
     check(
-        "network ls",
+        "network create br9",
         expect![[r#"
-            1: isula: network: not supported; use --net bridge, or isulad-tools add-nic
+            1: isula: network: create: not supported; a network is a bridge of the host: ip link add NAME type bridge, ip address add ADDRESS/PREFIX dev NAME, isula run --net bridge=NAME
         "#]],
+    );
+    check(
+        "network rm br9",
+        expect![[r#"
+        1: isula: network: rm: not supported; a network is a bridge of the host: ip link delete NAME
+    "#]],
+    );
+    check(
+        "network prune",
+        expect![[r#"
+        1: isula: network: prune: not supported; a network is a bridge of the host: ip link delete NAME
+    "#]],
+    );
+    check(
+        "network connect br9 web1",
+        expect![[r#"
+        1: isula: network: connect: not supported; use isulad-tools add-nic --bridge NAME CONTAINER
+    "#]],
+    );
+    check(
+        "network disconnect br9 web1",
+        expect![[r#"
+        1: isula: network: disconnect: not supported; use isulad-tools remove-nic CONTAINER
+    "#]],
     );
     check(
         "run busybox sh",

@@ -1,5 +1,5 @@
-//! Options and commands of the predecessor that need its daemon, its images or its network:
-//! known, and refused by name.
+//! Options and commands of the predecessor that need its daemon or its images: known, and refused
+//! by name.
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -65,10 +65,6 @@ pub(crate) enum UnsupportedVerb {
     #[command(hide = true)]
     Logout(Anything),
     #[command(hide = true)]
-    Network(Anything),
-    #[command(hide = true)]
-    Port(Anything),
-    #[command(hide = true)]
     Pull(Anything),
     #[command(hide = true)]
     Rmi(Anything),
@@ -76,12 +72,9 @@ pub(crate) enum UnsupportedVerb {
     Search(Anything),
     #[command(hide = true)]
     Tag(Anything),
-    #[command(hide = true)]
-    Volume(Anything),
 }
 
 const NO_IMAGES: &str = "there are no images: unpack one and use --external-rootfs";
-const BY_BRIDGE: &str = "use --net bridge, or isulad-tools add-nic";
 
 impl UnsupportedVerb {
     pub(crate) fn name(&self) -> &'static str {
@@ -99,15 +92,10 @@ impl UnsupportedVerb {
             Self::Load(_) => ("load", NO_IMAGES),
             Self::Login(_) => ("login", NO_IMAGES),
             Self::Logout(_) => ("logout", NO_IMAGES),
-            Self::Network(_) => ("network", BY_BRIDGE),
-            Self::Port(_) => {
-                ("port", "no ports are published: a container on a bridge has an address")
-            }
             Self::Pull(_) => ("pull", NO_IMAGES),
             Self::Rmi(_) => ("rmi", NO_IMAGES),
             Self::Search(_) => ("search", NO_IMAGES),
             Self::Tag(_) => ("tag", NO_IMAGES),
-            Self::Volume(_) => ("volume", "name host paths with --volume"),
         }
     }
 }

@@ -197,7 +197,8 @@ fn times(stat: &Stat) -> Timestamps {
 }
 
 impl Owner {
-    fn of(self, stat: &Stat) -> Result<(u32, u32)> {
+    /// Who owns what is made of `stat`'s.
+    pub fn of(self, stat: &Stat) -> Result<(u32, u32)> {
         let (from, to, size) = match self {
             Self::Always(uid, gid) => return Ok((uid, gid)),
             Self::Moved { from, to, size } => (from, to, size),

@@ -6,7 +6,7 @@ use linux::undo::Undo;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Engine;
+use super::{Engine, volumes};
 use crate::prepare::{self, env_file, hook_spec, host_channel, image};
 use crate::request::Request;
 use crate::request::mounts::take_over;
@@ -33,6 +33,8 @@ pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
     let mut config = request.into_config(container.id.clone(), reservation.name().clone(), created);
     config.rootfs_image = rootfs_image;
     let tree = prepare::tree(engine.store.layout(), &container, &config)?;
+    let _unchanged =
+        volumes::make_ready(engine.store.layout(), &mut config, &tree.root, &mut undo)?;
     if let Some(path) = &config.process.env_target_file {
         env_file::merge(&tree.root, path, &mut config.process.env)?;
     }

@@ -11,6 +11,7 @@ mod start;
 mod stop;
 mod takeover;
 mod update;
+pub mod volumes;
 mod wait;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub use create::create;
 pub use export::export;
 pub use kill::kill;
 pub use pause::{pause, unpause};
-pub use remove::{remove, take_away};
+pub use remove::{Remove, remove, take_away};
 pub(crate) use start::outcome;
 pub use start::{Foreground, Outcome, Start, start};
 pub use stop::{Stop, stop};

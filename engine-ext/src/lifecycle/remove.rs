@@ -4,12 +4,22 @@ use anyhow::{Context, Result, bail};
 use container::{Container, Status, Store};
 use linux::process::Signal;
 
-use super::{Engine, Stop, stop, takeover};
+use super::{Engine, Stop, stop, takeover, volumes};
 use crate::events::Events;
 use crate::prepare::host_channel;
 
-/// Removes it; with `force` it is killed first.
-pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<()> {
+/// How it is removed.
+#[derive(Debug, Clone, Copy)]
+pub struct Remove {
+    /// It is killed first.
+    pub force: bool,
+    /// The volumes that were made for it go with it.
+    pub volumes: bool,
+}
+
+/// Removes it.
+pub fn remove(engine: &Engine, container: &Container, remove: Remove) -> Result<()> {
+    let Remove { force, volumes } = remove;
     match container.state()?.status {
         status if force && status.is_live() => {
             stop(engine, container, Stop { timeout: 0, force: true })?;
@@ -36,18 +46,21 @@ pub fn remove(engine: &Engine, container: &Container, force: bool) -> Result<()>
         bail!("container {} has been started meanwhile; use -f", container.id.short());
     }
     takeover::end_seized(engine, container, &seized, Signal::KILL, None)?;
-    take_away(&engine.store, container)?;
+    take_away(&engine.store, container, volumes)?;
     tracing::info!(container = %container.id, "removed container");
     Ok(())
 }
 
 /// The files of a container that has ended; for the holder of its lock.
-pub fn take_away(store: &Store, container: &Container) -> Result<()> {
+pub fn take_away(store: &Store, container: &Container, volumes: bool) -> Result<()> {
     let config = container.config()?;
     if let Some(channel) = &config.host_channel {
         host_channel::remove(channel, &config)?;
     }
     store.remove(container).context("remove the container's files")?;
     Events::of(store.layout()).add(&config, "remove", &[]);
-    Ok(())
+    match volumes {
+        true => volumes::remove_anonymous(store, &config),
+        false => Ok(()),
+    }
 }

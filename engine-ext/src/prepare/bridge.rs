@@ -1,28 +1,25 @@
 //! `--net bridge`: a pair of links between a bridge of the host and a container, an address from the
 //! bridge's network, and a default route over the bridge.
 //!
-//! Who has which address is written in `<state>/networks/<bridge>/<address>`, one file for each, all
-//! changed under one lock. A bridge of our own is made for its first container and goes with its
-//! last; one that was there stays as it is. Nothing else of the host is touched: not its packet
-//! filter, not its forwarding.
+//! A bridge of our own is made for its first container and goes with its last; one that was there
+//! stays as it is. Nothing else of the host is touched unless ports are published (`publish`).
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use container::config::BridgePort;
 use container::state::Lease;
-use container::{Config, ContainerId, Layout, Store};
+use container::{Config, Layout};
 use linux::Undo;
-use linux::lock::Lock;
 use linux::netlink::{
     Link, LinkAddress, LinkChange, NewKind, NewLink, PeerLink, Route, RouteFamily, Socket,
 };
 use linux::ns::{Kind, Namespace};
 use linux::process::Pid;
 
+use super::leases::{Entry, Leases};
+use super::publish::{self, Reserved};
 use crate::request::network::OWN_BRIDGE;
 
 /// Networks for our own bridge, the first that nothing of the host leads to: 10.98.0.0/24 and on.
@@ -31,52 +28,72 @@ const OWN_PREFIX: u8 = 24;
 /// What the link is called inside.
 const INSIDE: &str = "eth0";
 
-/// An address for the container: the one it asks for, else the one it had, else a free one.
-pub(super) fn lease(layout: &Layout, config: &Config, port: &BridgePort) -> Result<Lease> {
-    let _lock = lock(layout)?;
+/// An address for the container, the one it asks for, else the one it had, else a free one; and the
+/// ports of the host that lead there, which `reserved` keeps.
+pub(super) fn lease(
+    layout: &Layout,
+    config: &Config,
+    port: &BridgePort,
+    reserved: &mut Vec<Reserved>,
+) -> Result<Lease> {
+    let leases = Leases::open(layout)?;
+    if reserved.is_empty() {
+        *reserved = publish::reserve(&leases, &config.id, port)?;
+    }
     let socket = Socket::open()?;
-    let act = || format!("find an address on bridge {}", port.bridge);
     let network = network(&socket, &bridge(&socket, &port.bridge)?, &port.bridge)?;
-    let directory = directory(layout, &port.bridge);
-    fs::create_dir_all(&directory).with_context(act)?;
-    let (mine, others) = given(&directory, config)?;
-    let taken = living(layout, others);
-    let address = match port.address {
-        Some(address) => {
-            ensure!(
-                network.has_room_for(address),
-                "--ip {address}: bridge {} gives addresses of {}/{}, its own {} excepted",
-                port.bridge,
-                network.base(),
-                network.prefix,
-                network.gateway
-            );
-            if let Some((_, holder)) = taken.iter().find(|(there, _)| *there == address) {
-                bail!("--ip {address}: container {} has it", holder.short());
-            }
-            address
-        }
-        None => {
-            let free = |address: &Ipv4Addr| {
-                network.has_room_for(*address) && !taken.iter().any(|(there, _)| there == address)
-            };
-            mine.filter(free)
-                .or_else(|| network.addresses().find(free))
-                .with_context(|| format!("bridge {}: every address is taken", port.bridge))?
-        }
+    let address = address(&leases, config, port, network)?;
+    let entry = Entry {
+        bridge: port.bridge.clone(),
+        address,
+        id: config.id.clone(),
+        ports: reserved.iter().map(|it| it.port).collect(),
     };
-    forget(&directory, mine)?;
-    fs::write(directory.join(address.to_string()), config.id.as_str()).with_context(act)?;
+    if leases.put(&entry)? {
+        publish::apply(layout, &leases, |bridge| written(&socket, bridge))?;
+    }
     let [a, b, c, d] = address.octets();
     Ok(Lease {
-        bridge: port.bridge.clone(),
+        bridge: entry.bridge,
         address,
         prefix: network.prefix,
         gateway: network.gateway,
         // Locally administered, and the address's own: unique where the address is.
         mac: port.mac.unwrap_or([0x02, 0x42, a, b, c, d]),
         host_link: host_link(config),
+        ports: entry.ports,
     })
+}
+
+fn address(
+    leases: &Leases,
+    config: &Config,
+    port: &BridgePort,
+    network: Network,
+) -> Result<Ipv4Addr> {
+    let mut taken = leases.on(&port.bridge)?;
+    taken.retain(|entry| entry.id != config.id);
+    if let Some(address) = port.address {
+        ensure!(
+            network.has_room_for(address),
+            "--ip {address}: bridge {} gives addresses of {}/{}, its own {} excepted",
+            port.bridge,
+            network.base(),
+            network.prefix,
+            network.gateway
+        );
+        if let Some(entry) = taken.iter().find(|entry| entry.address == address) {
+            bail!("--ip {address}: container {} has it", entry.id.short());
+        }
+        return Ok(address);
+    }
+    let free = |address: &Ipv4Addr| {
+        network.has_room_for(*address) && !taken.iter().any(|entry| entry.address == *address)
+    };
+    let mine = leases.of(&port.bridge, &config.id)?.map(|entry| entry.address);
+    mine.filter(free)
+        .or_else(|| network.addresses().find(free))
+        .with_context(|| format!("bridge {}: every address is taken", port.bridge))
 }
 
 /// Makes the pair for the container whose init is `pid`, up and with its route.
@@ -105,7 +122,10 @@ pub fn attach(lease: &Lease, pid: Pid) -> Result<()> {
     let address = LinkAddress { ip: IpAddr::V4(lease.address), prefix: lease.prefix };
     inside.add_address(far.index, address).with_context(act)?;
     inside.change_link(far.index, &up).with_context(act)?;
-    host.change_link(near.index, &up).with_context(act)?;
+    // With bridge-nf-call-iptables a bridge turns back itself what is led to where it came from.
+    let hairpin = Some(true).filter(|_| !lease.ports.is_empty());
+    let change = LinkChange { hairpin, ..up };
+    host.change_link(near.index, &change).with_context(act)?;
     let route = Route {
         family: RouteFamily::V4,
         destination: None,
@@ -122,19 +142,22 @@ pub fn attach(lease: &Lease, pid: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Gives the address back, and takes the host's end of the pair and a bridge of ours away.
+/// Gives back the address and what led there, and takes the host's end of the pair and a bridge of
+/// ours away.
 pub fn release(layout: &Layout, config: &Config) -> Result<()> {
     let Some(port) = &config.bridge else { return Ok(()) };
-    let _lock = lock(layout)?;
+    let leases = Leases::open(layout)?;
     let socket = Socket::open()?;
     remove_link(&socket, &host_link(config))?;
-    let directory = directory(layout, &port.bridge);
-    forget(&directory, given(&directory, config)?.0)?;
-    let empty = fs::remove_dir(&directory).is_ok();
-    if empty && port.bridge == OWN_BRIDGE {
+    let had = leases.remove(&port.bridge, &config.id)?;
+    let unpublished = match had.is_some_and(|entry| !entry.ports.is_empty()) {
+        true => publish::apply(layout, &leases, |bridge| written(&socket, bridge)),
+        false => Ok(()),
+    };
+    if leases.is_unused(&port.bridge) && port.bridge == OWN_BRIDGE {
         remove_link(&socket, OWN_BRIDGE)?;
     }
-    Ok(())
+    unpublished
 }
 
 fn host_link(config: &Config) -> String {
@@ -211,6 +234,13 @@ fn network(socket: &Socket, bridge: &Link, name: &str) -> Result<Network> {
     })
 }
 
+/// The network of a bridge that is there.
+fn written(socket: &Socket, name: &str) -> Result<String> {
+    let link = Link::required(socket.link_by_name(name)?, name)?;
+    let network = network(socket, &link, name)?;
+    Ok(format!("{}/{}", network.base(), network.prefix))
+}
+
 impl Network {
     fn base(self) -> Ipv4Addr {
         (self.gateway.to_bits() & mask(self.prefix)).into()
@@ -229,51 +259,6 @@ impl Network {
     fn addresses(self) -> impl Iterator<Item = Ipv4Addr> {
         (self.base().to_bits()..=self.last()).map(Ipv4Addr::from_bits)
     }
-}
-
-fn lock(layout: &Layout) -> Result<Lock> {
-    let directory = layout.networks();
-    fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
-    Ok(Lock::exclusive(directory.join(".lock"))?)
-}
-
-fn directory(layout: &Layout, bridge: &str) -> PathBuf {
-    layout.networks().join(bridge)
-}
-
-/// An address, and who has it.
-type Holding = (Ipv4Addr, ContainerId);
-
-/// The addresses in `directory`: the container's own, and who has which of the others.
-fn given(directory: &Path, config: &Config) -> Result<(Option<Ipv4Addr>, Vec<Holding>)> {
-    let list = match fs::read_dir(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((None, vec![])),
-        list => list.with_context(|| format!("list {}", directory.display()))?,
-    };
-    let entry = |entry: fs::DirEntry| -> Option<Holding> {
-        let address = entry.file_name().to_str()?.parse().ok()?;
-        let id = fs::read_to_string(entry.path()).ok()?.parse().ok()?;
-        Some((address, id))
-    };
-    let all = list.flatten().filter_map(entry);
-    let (mine, others): (Vec<_>, Vec<_>) = all.partition(|(_, id)| *id == config.id);
-    Ok((mine.first().map(|(address, _)| *address), others))
-}
-
-fn forget(directory: &Path, address: Option<Ipv4Addr>) -> Result<()> {
-    let Some(address) = address else { return Ok(()) };
-    let path = directory.join(address.to_string());
-    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
-}
-
-/// Those of containers that live. What a killed shim left is free again.
-fn living(layout: &Layout, mut given: Vec<Holding>) -> Vec<Holding> {
-    let store = Store::new(layout.root(), layout.state());
-    given.retain(|(_, id)| {
-        let holder = store.get(id).and_then(|container| container.state());
-        holder.is_ok_and(|state| state.status.is_live())
-    });
-    given
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ mod facts;
 pub mod hook_spec;
 pub mod host_channel;
 pub mod image;
+mod leases;
 mod lxcfs;
 mod network_files;
+mod publish;
 mod rootfs;
 mod run_host;
 pub mod runtimes;
@@ -33,6 +35,8 @@ pub struct Held {
     _claim: Claim,
     /// Its place on a bridge.
     pub lease: Option<Lease>,
+    /// Ports of the host that lead there.
+    ports: Vec<publish::Reserved>,
 }
 
 /// Makes everything ready. What `held` holds of an earlier start is kept.
@@ -42,11 +46,16 @@ pub fn before_start(
     config: &Config,
     held: &mut Option<Held>,
 ) -> Result<()> {
-    if held.is_none() {
-        *held = Some(Held { _claim: rootfs::claim(layout, config)?, lease: None });
-    }
+    let held = match held {
+        Some(held) => held,
+        None => {
+            let claim = rootfs::claim(layout, config)?;
+            held.insert(Held { _claim: claim, lease: None, ports: vec![] })
+        }
+    };
+    let port = config.bridge.as_ref();
     let lease =
-        config.bridge.as_ref().map(|port| bridge::lease(layout, config, port)).transpose()?;
+        port.map(|port| bridge::lease(layout, config, port, &mut held.ports)).transpose()?;
     hook_spec::check(&config.hooks)?;
     image::mount_all(container, config)?;
     let root = Root::open(image::rootfs_place(container, config))?;
@@ -66,9 +75,7 @@ pub fn before_start(
     } else {
         network_files::write_bundle(container, config, lease.as_ref())?;
     }
-    if let Some(held) = held {
-        held.lease = lease;
-    }
+    held.lease = lease;
     Ok(())
 }
 

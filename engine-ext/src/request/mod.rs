@@ -11,6 +11,7 @@ pub mod hooks;
 pub mod log;
 pub mod mounts;
 pub mod network;
+mod publish;
 pub mod resources;
 pub mod security;
 pub mod size;
@@ -24,7 +25,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail, ensure};
 use container::config::{
     BridgePort, Config, HealthCheck, HostChannel, Log, Lxcfs, LxcfsChoice, Mount, Namespaces,
-    NetworkFiles, OciRuntime, Process, Resources, RestartPolicy, Security, UserRemap, VERSION,
+    NetworkFiles, OciRuntime, Port, Process, Resources, RestartPolicy, Security, UserRemap,
+    VERSION,
 };
 use container::{ContainerId, ContainerName};
 use linux::process::Signal;
@@ -63,6 +65,8 @@ pub struct Request {
     pub hostname: String,
     pub namespaces: Namespaces,
     pub bridge: Option<BridgePort>,
+    pub expose: Vec<Port>,
+    pub publish_all: bool,
     pub user_remap: Option<UserRemap>,
     pub cgroup_parent: String,
     pub resources: Resources,
@@ -147,6 +151,7 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         found.note(Err(anyhow!("--system-container needs --external-rootfs; add it")));
     }
     let network_files = network::files(&args.namespaces, &mut found);
+    let (publish, expose) = publish::parse(&args.namespaces, &mut found);
     let user_remap = found.take(user_remap(args));
     let hook_spec = system.hook_spec.as_ref().map(PathBuf::from);
     let specs = outside.host_hook_spec.into_iter().chain(hook_spec.as_deref());
@@ -172,7 +177,9 @@ pub fn build(verb: &str, args: &ContainerArgs, outside: &Outside<'_>) -> Result<
         read_only: args.storage.read_only,
         process,
         hostname: hostname.unwrap_or_else(|| "localhost".to_owned()),
-        bridge: found.take(network::bridge(&args.namespaces)),
+        bridge: found.take(network::bridge(&args.namespaces, publish)),
+        expose,
+        publish_all: args.namespaces.publish_all,
         user_remap,
         cgroup_parent: found.take(cgroup_parent(args)),
         security: security::parse(&args.security, outside, &mut found),
@@ -426,6 +433,8 @@ impl Request {
             hostname: self.hostname,
             namespaces: self.namespaces,
             bridge: self.bridge,
+            expose: self.expose,
+            publish_all: self.publish_all,
             user_remap: self.user_remap,
             cgroup_parent: self.cgroup_parent,
             resources: self.resources,

@@ -31,25 +31,50 @@ pub fn parse(
     mounts
 }
 
-/// `HOST:CONTAINER[:MODE,...]`.
+/// What is in the volume's place inside is not copied into it.
+pub const NOCOPY: &str = "nocopy";
+
+/// `HOST:CONTAINER[:MODE,...]`, `VOLUME:CONTAINER[:MODE,...]`, or `CONTAINER` alone.
 fn volume(text: &str) -> Result<Mount> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts[..] {
+        [destination] => ("", destination, ""),
         [source, destination] => (source, destination, ""),
         [source, destination, mode] => (source, destination, mode),
-        [_] => bail!(
-            "Invalid volume specification '{text}'; anonymous volumes are not supported: write \
-             HOST:CONTAINER"
-        ),
         _ => bail!("Invalid volume specification '{text}'; write HOST:CONTAINER[:MODE]"),
     };
-    ensure!(
-        source.starts_with('/'),
-        "Invalid volume specification '{text}': host path {source:?} is not absolute; named \
-         volumes are not supported"
-    );
     let words = mode.split(',').filter(|word| !word.is_empty());
-    bind(source, destination, words, text)
+    if source.starts_with('/') {
+        return bind(source, destination, words, text);
+    }
+    ensure!(
+        !source.contains('/'),
+        "Invalid volume specification '{text}': host path {source:?} is not absolute"
+    );
+    ensure!(
+        parts.len() == 1 || !source.is_empty(),
+        "Invalid volume specification '{text}'; name a host path or a volume"
+    );
+    named(source, destination, words, text)
+}
+
+/// A volume; without a name it gets one of its own.
+fn named<'a>(
+    name: &str,
+    destination: &str,
+    words: impl Iterator<Item = &'a str>,
+    text: &str,
+) -> Result<Mount> {
+    let volume = match name {
+        "" => None,
+        name => Some(name.parse()?),
+    };
+    let words: Vec<&str> = words.collect();
+    let mut mount = attached(MountKind::Volume, words.iter().copied(), text, "the volume's _data")?;
+    if words.contains(&NOCOPY) {
+        mount.options.push(NOCOPY.to_owned());
+    }
+    Ok(Mount { destination: target(destination, text)?, volume, ..mount })
 }
 
 fn bind<'a>(
@@ -57,6 +82,17 @@ fn bind<'a>(
     destination: &str,
     words: impl Iterator<Item = &'a str>,
     text: &str,
+) -> Result<Mount> {
+    let mount = attached(MountKind::Bind, words, text, source)?;
+    Ok(Mount { source: clean(source)?, destination: target(destination, text)?, ..mount })
+}
+
+/// A directory of the host with these modes, of which it is not said yet where from and where to.
+fn attached<'a>(
+    kind: MountKind,
+    words: impl Iterator<Item = &'a str>,
+    text: &str,
+    source: &str,
 ) -> Result<Mount> {
     let mut access = "rw";
     let mut propagation = "rprivate";
@@ -69,17 +105,17 @@ fn bind<'a>(
                 "mount '{text}': relabelling ({word}) is not supported; label {source} yourself: \
                  chcon -R"
             ),
-            "nocopy" => {}
+            NOCOPY => {}
             word if PROPAGATIONS.contains(&word) => propagation = word,
             word => bail!("mount '{text}': unknown mode {word:?}; use rw, ro or a propagation"),
         }
     }
-    let options = [recursive, propagation, access];
     Ok(Mount {
-        kind: MountKind::Bind,
-        source: clean(source)?,
-        destination: target(destination, text)?,
-        options: options.map(str::to_owned).into(),
+        kind,
+        source: PathBuf::new(),
+        destination: PathBuf::new(),
+        options: [recursive, propagation, access].map(str::to_owned).into(),
+        volume: None,
     })
 }
 
@@ -96,7 +132,7 @@ pub fn volumes_from(text: &str) -> Result<VolumesFrom> {
 
 /// `mounts` with those of another container where there is room.
 pub fn take_over(mounts: &mut Vec<Mount>, theirs: &[Mount], read_only: bool) {
-    for mount in theirs.iter().filter(|mount| mount.kind == MountKind::Bind) {
+    for mount in theirs.iter().filter(|mount| is_shared(mount.kind)) {
         if mounts.iter().any(|ours| ours.destination == mount.destination) {
             continue;
         }
@@ -109,7 +145,11 @@ pub fn take_over(mounts: &mut Vec<Mount>, theirs: &[Mount], read_only: bool) {
     }
 }
 
-/// Another container whose binds are wanted.
+fn is_shared(kind: MountKind) -> bool {
+    matches!(kind, MountKind::Bind | MountKind::Volume)
+}
+
+/// Another container whose binds and volumes are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumesFrom {
     pub container: String,
@@ -130,6 +170,8 @@ fn mount(text: &str) -> Result<Mount> {
             ("ro" | "readonly", None | Some("true" | "1")) => words.push("ro"),
             ("ro" | "readonly", Some("false" | "0")) => words.push("rw"),
             ("bind-propagation", Some(value)) => words.push(value),
+            ("volume-nocopy", None | Some("true" | "1")) => words.push(NOCOPY),
+            ("volume-nocopy", Some("false" | "0")) => {}
             ("tmpfs-size", Some(value)) => parameters.push(format!("size={}", bytes(value)?)),
             ("tmpfs-mode", Some(value)) => parameters.push(format!("mode={value}")),
             _ => bail!("Invalid mount specification '{text}': {field:?} is not understood"),
@@ -160,16 +202,18 @@ fn mount(text: &str) -> Result<Mount> {
             }
             let options = ["bind", "rprivate", "ro"].map(str::to_owned).into();
             let (source, destination) = (clean(source)?, target(destination, text)?);
-            Ok(Mount { kind: MountKind::Squashfs, source, destination, options })
+            Ok(Mount { kind: MountKind::Squashfs, source, destination, options, volume: None })
         }
         ("squashfs", None) => {
             bail!("Invalid mount specification '{text}': no source; add src=IMAGE")
         }
-        ("volume", _) => bail!(
-            "mount '{text}': type=volume is not supported; give a host directory with type=bind"
-        ),
+        ("volume", source) => {
+            ensure!(parameters.is_empty(), "mount '{text}': tmpfs options are for type=tmpfs");
+            named(source.unwrap_or_default(), destination, words.into_iter(), text)
+        }
         _ => bail!(
-            "Invalid mount specification '{text}': type {kind:?}; use bind, tmpfs or squashfs"
+            "Invalid mount specification '{text}': type {kind:?}; use bind, volume, tmpfs or \
+             squashfs"
         ),
     }
 }
@@ -201,7 +245,7 @@ fn memory(destination: &str, parameters: Vec<String>, text: &str) -> Result<Moun
     }
     options.extend(parameters);
     let destination = target(destination, text)?;
-    Ok(Mount { kind: MountKind::Tmpfs, source: PathBuf::new(), destination, options })
+    Ok(Mount { kind: MountKind::Tmpfs, source: PathBuf::new(), destination, options, volume: None })
 }
 
 /// Where something is attached: absolute, and not the root itself.

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, bail, ensure};
-use container::config::{BridgePort, NetworkFiles};
+use container::config::{BridgePort, NetworkFiles, PortMapping};
 
 use super::Findings;
 use crate::cli::args::NamespaceArgs;
@@ -38,11 +38,17 @@ pub fn bridge_name(text: &str) -> Option<&str> {
     }
 }
 
-/// `--net bridge[=NAME]` with `--ip` and `--mac-address`.
-pub fn bridge(args: &NamespaceArgs) -> Result<Option<BridgePort>> {
+/// `--net bridge[=NAME]` with `--ip`, `--mac-address` and what is published.
+pub fn bridge(args: &NamespaceArgs, publish: Vec<PortMapping>) -> Result<Option<BridgePort>> {
     let Some(name) = args.net.as_deref().and_then(bridge_name) else {
-        for (option, given) in [("--ip", &args.ip), ("--mac-address", &args.mac_address)] {
-            ensure!(given.is_none(), "{option} is for --net bridge; add that or drop {option}");
+        let given = [
+            ("--ip", args.ip.is_some()),
+            ("--mac-address", args.mac_address.is_some()),
+            ("--publish", !args.publish.is_empty()),
+            ("--publish-all", args.publish_all),
+        ];
+        for (option, given) in given {
+            ensure!(!given, "{option} is for --net bridge; add that or drop {option}");
         }
         return Ok(None);
     };
@@ -56,7 +62,7 @@ pub fn bridge(args: &NamespaceArgs) -> Result<Option<BridgePort>> {
         Err(_) => bail!("Invalid ip address '{text}'; write an IPv4 address"),
     });
     let mac = args.mac_address.as_deref().map(mac).transpose()?;
-    Ok(Some(BridgePort { bridge: name.to_owned(), address: address.transpose()?, mac }))
+    Ok(Some(BridgePort { bridge: name.to_owned(), address: address.transpose()?, mac, publish }))
 }
 
 /// Six bytes in hexadecimal, joined with colons; of one link, not of a group.

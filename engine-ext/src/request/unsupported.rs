@@ -8,13 +8,9 @@ use crate::cli::args::ContainerArgs;
 pub(super) fn check(args: &ContainerArgs) -> Result<()> {
     let options = &args.unsupported;
     let by_directory = "the rootfs is a directory of the host; limit it there";
-    let by_address = "--net bridge gives it an address that the host reaches; forward to that";
     let refused = [
         ("--storage-opt", !options.storage_opt.is_empty(), by_directory),
         ("--pull", options.pull.is_some(), "there are no images; use --external-rootfs"),
-        ("--expose", !options.expose.is_empty(), by_address),
-        ("--publish", !options.publish.is_empty(), by_address),
-        ("--publish-all", options.publish_all, by_address),
         ("--no-pivot", options.no_pivot, "run from a root that is not a ramdisk"),
     ];
     for (name, given, instead) in refused {

@@ -351,7 +351,7 @@ impl Supervisor {
         self.let_go();
         if self.config.auto_remove
             && self.cleared
-            && let Err(error) = take_away(&self.store, &self.container)
+            && let Err(error) = take_away(&self.store, &self.container, true)
         {
             self.notes.add(format_args!("remove: {error:#}"));
         }

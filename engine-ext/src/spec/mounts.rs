@@ -127,7 +127,7 @@ fn half(config: &Config) -> Option<String> {
 fn user(asked: &config::Mount, index: usize, host: &Host) -> Result<Mount> {
     let options: Vec<&str> = asked.options.iter().map(String::as_str).collect();
     match asked.kind {
-        MountKind::Bind => bind(&asked.source, &asked.destination, &options),
+        MountKind::Bind | MountKind::Volume => bind(&asked.source, &asked.destination, &options),
         MountKind::Squashfs => {
             let place = host.paths.state.join(running::image(index));
             bind(&place, &asked.destination, &options)

@@ -37,6 +37,8 @@ pub(crate) fn config() -> Config {
         hostname: "web".into(),
         namespaces: Namespaces::default(),
         bridge: None,
+        expose: vec![],
+        publish_all: false,
         user_remap: None,
         cgroup_parent: "/isulad".into(),
         resources: Resources::default(),
@@ -141,6 +143,7 @@ fn a_system_container_with_everything() {
             source: format!("/{source}").into(),
             destination: destination.into(),
             options: vec!["rbind".into(), "ro".into()],
+            volume: None,
         })
         .into();
     config.sysctls.insert("kernel.sem".into(), "1 2 3 4".into());

@@ -28,6 +28,7 @@ const RULES: &[Rule] = &[
         about: &[],
         words: &["Command::new"],
         allowed: &[
+            "engine-ext/src/prepare/publish.rs",    // nft
             "engine-ext/src/shim/client.rs",        // our own shim
             "hooks/src/modules.rs",                 // modprobe
             "lxcfs/src/holder.rs",                  // our own worker

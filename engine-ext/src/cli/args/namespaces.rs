@@ -17,6 +17,20 @@ pub struct NamespaceArgs {
     /// Have this hardware address on the bridge
     #[arg(long, value_name = "ADDRESS")]
     pub mac_address: Option<String>,
+    /// Have a port of the host lead to one of its own; repeatable
+    ///
+    /// ADDRESS is one of the host's, by default all are meant. Without a PORT of the host a free
+    /// one is taken, of FIRST-LAST the first that is free; as many of the container's as of the
+    /// host's are led one to one. With --net bridge. It needs nft, and for other machines'
+    /// connections a host that forwards packets.
+    #[arg(short, long, value_name = "[[ADDRESS:]PORT:]PORT[/tcp|udp]")]
+    pub publish: Vec<String>,
+    /// Have free ports of the host lead to all exposed ones
+    #[arg(short = 'P', long)]
+    pub publish_all: bool,
+    /// Say that it serves a port; repeatable
+    #[arg(long, value_name = "PORT[/tcp|udp]")]
+    pub expose: Vec<String>,
     /// Share process ids: host, container:NAME
     #[arg(long, value_name = "NAMESPACE")]
     pub pid: Option<String>,

@@ -7,19 +7,23 @@ pub struct StorageArgs {
     /// Make the rootfs read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Bind a host path; repeatable
+    /// Bind a host path or a volume; repeatable
     ///
-    /// MODE is a list of rw, ro, rprivate, rslave, rshared and their plain forms.
-    #[arg(short, long, value_name = "HOST:CONTAINER[:MODE]")]
+    /// HOST is an absolute path, or the name of a volume, which is made if there is none; without
+    /// it the container gets a volume of its own. One that is empty begins with what the rootfs has
+    /// in its place. MODE is a list of rw, ro, nocopy, rprivate, rslave, rshared and their plain
+    /// forms.
+    #[arg(short, long, value_name = "[HOST:]CONTAINER[:MODE]")]
     pub volume: Vec<String>,
-    /// Bind what another container binds; repeatable
+    /// Bind what another container binds, volumes too; repeatable
     ///
     /// With :ro none of it can be written.
     #[arg(long, value_name = "CONTAINER[:ro|rw]")]
     pub volumes_from: Vec<String>,
     /// Attach a filesystem; repeatable
     ///
-    /// Example: --mount type=bind,src=/data,dst=/data,readonly
+    /// Types: bind, volume, tmpfs, squashfs. Example:
+    /// --mount type=bind,src=/data,dst=/data,readonly
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub mount: Vec<String>,
     /// Mount a tmpfs; repeatable

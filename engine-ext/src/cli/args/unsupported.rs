@@ -10,11 +10,5 @@ pub struct UnsupportedArgs {
     #[arg(long, hide = true)]
     pub pull: Option<String>,
     #[arg(long, hide = true)]
-    pub expose: Vec<String>,
-    #[arg(short, long, hide = true)]
-    pub publish: Vec<String>,
-    #[arg(short = 'P', long, hide = true)]
-    pub publish_all: bool,
-    #[arg(long, hide = true)]
     pub no_pivot: bool,
 }

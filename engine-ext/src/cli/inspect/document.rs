@@ -1,12 +1,13 @@
 //! The document of `inspect`, with the predecessor's names.
 
 use container::config::{
-    Config, DeviceValue, HealthCheck, Mount, MountKind, Namespaces, Resources, RestartPolicy,
+    Config, DeviceValue, HealthCheck, Mount, MountKind, Namespaces, Port, PortMapping, Resources,
+    RestartPolicy,
 };
 use container::layout::bundle;
 use container::state::HealthResult;
 use container::{Container, State, Status};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Never, in the predecessor's words.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -67,7 +68,36 @@ fn network(state: &State) -> Value {
         "IPPrefixLen": lease.prefix,
         "Gateway": lease.gateway,
         "MacAddress": mac.join(":"),
+        "Ports": ports(lease.ports.iter().map(|port| {
+            (port.inside, port.host.ip().to_string(), port.host.port().to_string())
+        })),
     })
+}
+
+/// What leads to each port: `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]}`.
+fn ports(all: impl Iterator<Item = (Port, String, String)>) -> Value {
+    let mut document = Map::new();
+    for (inside, address, port) in all {
+        let entry = document.entry(inside.to_string()).or_insert_with(|| json!([]));
+        if let Value::Array(hosts) = entry {
+            hosts.push(json!({ "HostIp": address, "HostPort": port }));
+        }
+    }
+    Value::Object(document)
+}
+
+/// As it was asked for.
+fn asked(mapping: &PortMapping) -> (Port, String, String) {
+    let address = match mapping.host_address.is_unspecified() {
+        true => String::new(),
+        false => mapping.host_address.to_string(),
+    };
+    let port = match mapping.host_ports {
+        (0, _) => String::new(),
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    (mapping.inside, address, port)
 }
 
 fn health(state: &State) -> Value {
@@ -106,6 +136,8 @@ fn host_config(config: &Config) -> Value {
     let parts = [
         json!({
             "Binds": config.mounts.iter().filter_map(bind).collect::<Vec<_>>(),
+            "PortBindings": ports(config.bridge.iter().flat_map(|it| &it.publish).map(asked)),
+            "PublishAllPorts": config.publish_all,
             "GroupAdd": config.process.group_add,
             "Privileged": config.privileged,
             "SystemContainer": config.system_container,
@@ -217,19 +249,33 @@ fn host_channel(config: &Config) -> Value {
 }
 
 fn bind(mount: &Mount) -> Option<String> {
-    let (source, destination) = (mount.source.display(), mount.destination.display());
-    let mode = mount.options.join(",");
-    (mount.kind == MountKind::Bind).then(|| format!("{source}:{destination}:{mode}"))
+    let source = match (mount.kind, &mount.volume) {
+        (MountKind::Bind, _) => mount.source.to_string_lossy().into_owned(),
+        (_, Some(volume)) => volume.to_string(),
+        _ => return None,
+    };
+    Some(format!("{source}:{}:{}", mount.destination.display(), mount.options.join(",")))
 }
 
 fn mount(mount: &Mount) -> Value {
-    json!({
-        "Type": match mount.kind { MountKind::Bind => "bind", MountKind::Tmpfs => "tmpfs", MountKind::Squashfs => "squashfs" },
+    let kind = match mount.kind {
+        MountKind::Bind => "bind",
+        MountKind::Volume => "volume",
+        MountKind::Tmpfs => "tmpfs",
+        MountKind::Squashfs => "squashfs",
+    };
+    let mut document = json!({
+        "Type": kind,
         "Source": mount.source,
         "Destination": mount.destination,
         "Mode": mount.options.join(","),
         "RW": !mount.options.iter().any(|option| option == "ro"),
-    })
+    });
+    if let Some(volume) = &mount.volume {
+        document["Name"] = json!(volume);
+        document["Driver"] = json!("local");
+    }
+    document
 }
 
 fn own_config(container: &Container, config: &Config) -> Value {
@@ -244,12 +290,20 @@ fn own_config(container: &Container, config: &Config) -> Value {
         "WorkingDir": process.cwd,
         "Cmd": process.args.get(after_entrypoint..).unwrap_or_default(),
         "Entrypoint": process.entrypoint.iter().collect::<Vec<_>>(),
+        "ExposedPorts": exposed(config),
         "Labels": config.labels,
         "Annotations": annotations(container, config),
         "NsChangeOpt": config.ns_change_opt.as_deref().unwrap_or(""),
         "StopSignal": config.stop_signal.as_deref().unwrap_or(""),
         "HealthCheck": config.health.as_ref().map_or_else(|| json!({}), health_check),
     })
+}
+
+/// Published ones are exposed.
+fn exposed(config: &Config) -> Value {
+    let published = config.bridge.iter().flat_map(|it| &it.publish).map(|it| it.inside);
+    let all = config.expose.iter().copied().chain(published);
+    all.map(|port| (port.to_string(), json!({}))).collect::<Map<_, _>>().into()
 }
 
 fn annotations(container: &Container, config: &Config) -> Value {
