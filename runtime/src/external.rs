@@ -9,35 +9,31 @@
 //! The container's processes become children of the caller, who is a subreaper, once the runtime
 //! has ended: so they are waited for as if they were ours.
 
+mod answer;
+mod refusal;
+mod terminal;
+
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use linux::error::Context as _;
-use linux::poll::{Interest, Poll};
-use linux::process::{Pid, PidFd};
+use linux::process::Pid;
 use linux::signal::Signal;
-use linux::socket::{self, Kind};
 use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{Mode, OFlags};
-use serde_json::Value;
 
-use crate::error::During as _;
+use self::answer::{kind_of, last_error, process_of};
+use self::terminal::Listener;
 use crate::{
-    Bundle, Console, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State,
-    Stdio, delete,
+    Bundle, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio, delete,
 };
-
-/// A runtime that has ended well has sent the terminal before.
-const CONSOLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the files below a container's directory are called.
 const LOG: &str = "log.json";
 const PID: &str = "pid";
-const CONSOLE: &str = "console.sock";
 
 /// An OCI runtime that is not ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +61,7 @@ impl<'a> Driver<'a> {
 
     pub(crate) fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
         let bundle = Bundle::load(request.bundle)?;
-        self.check(&bundle)?;
+        refusal::check(self.foreign, &bundle)?;
         self.make_directory()?;
         let created = self.try_create(request, &bundle.spec);
         if created.is_err() {
@@ -183,49 +179,6 @@ impl<'a> Driver<'a> {
         done
     }
 
-    /// What only our own runtime does, by name.
-    fn check(&self, bundle: &Bundle) -> Result<()> {
-        let name = &self.foreign.name;
-        for (index, mount) in bundle.spec.mounts().iter().flatten().enumerate() {
-            if crate::rootfs::is_hole(mount) {
-                return Err(Error::config(
-                    format!("mounts[{index}]"),
-                    format!(
-                        "{} stays writable with isula's own runtime only, not with {name}; drop \
-                         --ns-change-opt or --runtime",
-                        mount.destination().display()
-                    ),
-                ));
-            }
-        }
-        let layout = linux::cgroup::Layout::detect()?;
-        if layout.kind() != linux::cgroup::Kind::Unified && has_limits_to_guard(&bundle.spec) {
-            return Err(Error::config(
-                "linux.resources",
-                format!(
-                    "on cgroup v1 {name} lets a system container write the files of its own \
-                     limits; drop the limits or --runtime"
-                ),
-            ));
-        }
-        let linux = bundle.spec.linux().as_ref();
-        let maps = linux.and_then(|linux| linux.uid_mappings().as_ref());
-        let shifted = maps.is_some_and(|maps| maps.iter().any(|map| map.host_id() != 0));
-        let stat = rustix::fs::stat(&bundle.rootfs)
-            .during(|| format!("stat {}", bundle.rootfs.display()))?;
-        if shifted && stat.st_uid == 0 {
-            return Err(Error::config(
-                "root.path",
-                format!(
-                    "{} belongs to the host's root, and {name} cannot show it as the container's; \
-                     chown it to the mapped ids, or drop --runtime",
-                    bundle.rootfs.display()
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     fn make_directory(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         let make = |recursive, path: &Path| {
@@ -310,43 +263,6 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// A system container, whose cgroups are writable, with limits that are there.
-fn has_limits_to_guard(spec: &Spec) -> bool {
-    let annotations = spec.annotations().iter().flatten();
-    let mut system = annotations.filter(|(key, _)| *key == crate::system::ANNOTATION);
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    system.any(|(_, value)| value == "true")
-        && resources.is_some_and(|resources| {
-            let memory = resources.memory().as_ref().and_then(|memory| memory.limit());
-            let cpu = resources.cpu().as_ref().and_then(|cpu| cpu.quota());
-            let pids = resources.pids().as_ref().map(|pids| pids.limit());
-            [memory, cpu, pids].into_iter().flatten().any(|limit| limit > 0)
-        })
-}
-
-/// The message of the last record of an error.
-fn last_error(log: &str) -> Option<String> {
-    log.lines().rev().find_map(|line| {
-        let record: Value = serde_json::from_str(line).ok()?;
-        let is_error = matches!(record["level"].as_str(), Some("error" | "fatal"));
-        record["msg"].as_str().filter(|_| is_error).map(str::to_owned)
-    })
-}
-
-/// A program of the container that is not there, or may not be executed: by the words that runc,
-/// crun and our own have for it.
-fn kind_of(text: &str) -> ErrorKind {
-    let lower = text.to_ascii_lowercase();
-    let is_program =
-        ["executable file", "exec: ", "run \""].iter().any(|words| lower.contains(words));
-    match () {
-        () if !is_program => ErrorKind::Other,
-        () if lower.contains("not found") || lower.contains("no such file") => ErrorKind::NotFound,
-        () if lower.contains("permission denied") => ErrorKind::PermissionDenied,
-        () => ErrorKind::Other,
-    }
-}
-
 fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::File {
         act: format!("write {}", path.display()),
@@ -358,63 +274,6 @@ fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
 /// One that is left is in the container's directory and goes with it.
 fn remove_file(path: &Path) {
     let _ = std::fs::remove_file(path);
-}
-
-/// The process a runtime has written down.
-fn process_of(pid_file: &Path) -> Result<(Pid, PidFd)> {
-    let text = linux::file::read_to_string(pid_file)?;
-    let pid = text.trim().parse().ok().and_then(Pid::new).ok_or_else(|| Error::File {
-        act: format!("read {}", pid_file.display()),
-        reason: format!("{:?} is no pid", text.trim()),
-    })?;
-    // Our child by now: its pid is not given to another before we have waited for it.
-    Ok((pid, PidFd::open(pid)?))
-}
-
-/// Where the master of a terminal arrives, when it is ours to receive.
-struct Listener(Option<(OwnedFd, OwnedFd)>);
-
-impl Listener {
-    fn for_terminal(directory: &Path, terminal: bool, console: Console<'_>) -> Result<Self> {
-        if !terminal || matches!(console, Console::Socket(_)) {
-            return Ok(Self(None));
-        }
-        let act = || format!("open {}", directory.display());
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(directory, flags, Mode::empty()).during(act)?;
-        let path = directory.join(CONSOLE);
-        remove_file(&path);
-        Ok(Self(Some((socket::listen(path, Kind::Stream)?, opened))))
-    }
-
-    /// Through our descriptor of the directory: a socket's path has 108 bytes (unix(7)).
-    fn path(&self, console: Console<'_>) -> Option<PathBuf> {
-        match (&self.0, console) {
-            (Some((_, directory)), _) => {
-                let (pid, fd) = (std::process::id(), directory.as_raw_fd());
-                Some(PathBuf::from(format!("/proc/{pid}/fd/{fd}/{CONSOLE}")))
-            }
-            (None, Console::Socket(path)) => Some(path.to_owned()),
-            (None, Console::Return) => None,
-        }
-    }
-
-    fn receive(self) -> Result<Option<OwnedFd>> {
-        let Some((listener, _)) = self.0 else { return Ok(None) };
-        let act = || "receive the terminal from the runtime".to_owned();
-        let poll = Poll::new()?;
-        poll.add(&listener, 0, Interest::READ)?;
-        if poll.wait(Some(CONSOLE_PATIENCE))?.is_empty() {
-            return Err(linux::Error::new(act(), linux::Errno::TIMEDOUT).into());
-        }
-        let connection = socket::accept(&listener).step(act)?;
-        let mut name = [0; 4096];
-        let (_, mut fds) = socket::recv_fds(&connection, &mut name, 1).step(act)?;
-        match fds.pop() {
-            Some(master) => Ok(Some(master)),
-            None => Err(linux::Error::new(act(), linux::Errno::PROTO).into()),
-        }
-    }
 }
 
 /// /dev/null, three times.

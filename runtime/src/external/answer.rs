@@ -1,0 +1,46 @@
+//! What a foreign runtime tells: its log, in the kinds that callers tell apart, and its pid files.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use linux::process::{Pid, PidFd};
+use serde_json::Value;
+
+use crate::{Error, Result};
+
+/// The message of the last record of an error.
+pub(super) fn last_error(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        let is_error = matches!(record["level"].as_str(), Some("error" | "fatal"));
+        record["msg"].as_str().filter(|_| is_error).map(str::to_owned)
+    })
+}
+
+/// A program of the container that is not there, or may not be executed: by the words that runc,
+/// crun and our own have for it.
+pub(super) fn kind_of(text: &str) -> ErrorKind {
+    let lower = text.to_ascii_lowercase();
+    let is_program =
+        ["executable file", "exec: ", "run \""].iter().any(|words| lower.contains(words));
+    match () {
+        () if !is_program => ErrorKind::Other,
+        () if lower.contains("not found") || lower.contains("no such file") => ErrorKind::NotFound,
+        () if lower.contains("permission denied") => ErrorKind::PermissionDenied,
+        () => ErrorKind::Other,
+    }
+}
+
+/// The process a runtime has written down.
+pub(super) fn process_of(pid_file: &Path) -> Result<(Pid, PidFd)> {
+    let text = linux::file::read_to_string(pid_file)?;
+    let pid = text.trim().parse().ok().and_then(Pid::new).ok_or_else(|| Error::File {
+        act: format!("read {}", pid_file.display()),
+        reason: format!("{:?} is no pid", text.trim()),
+    })?;
+    // Our child by now: its pid is not given to another before we have waited for it.
+    Ok((pid, PidFd::open(pid)?))
+}
+
+#[cfg(test)]
+mod tests;
