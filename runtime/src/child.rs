@@ -41,6 +41,8 @@ pub(crate) struct Child<'a> {
     pub(crate) cgroups: &'a JoinFds,
     pub(crate) security: &'a Security,
     pub(crate) hooks: &'a HookLists,
+    /// The parent has something to do once the namespaces are there: hooks, links.
+    pub(crate) is_awaited: bool,
     pub(crate) channel: &'a Channel,
     pub(crate) start: &'a OwnedFd,
     pub(crate) streams: Streams<'a>,
@@ -159,7 +161,7 @@ impl Child<'_> {
             false => None,
         };
         self.set_names()?;
-        if !self.hooks.runtime.is_empty() {
+        if self.is_awaited {
             self.channel.send(&Message::Mounted)?;
             self.proceed()?;
         }

@@ -36,8 +36,8 @@ use crate::security::{self, Security};
 use crate::state::{self, Saved, Status};
 use crate::stdio::{self, Streams};
 use crate::{
-    Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, start, system,
-    validate,
+    Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, net_devices,
+    start, system, validate,
 };
 
 /// How long removing an empty cgroup may take.
@@ -115,6 +115,8 @@ struct Plan<'a> {
     namespaces: Namespaces,
     /// Of the container's user namespace, if it has one.
     maps: Option<IdMaps>,
+    /// Links of the host's, and what they are called in the container.
+    net_devices: BTreeMap<&'a str, &'a str>,
     hooks: HookLists,
     annotations: BTreeMap<String, String>,
     /// The spec is not the bundle's as it stands.
@@ -153,6 +155,7 @@ impl<'a> Plan<'a> {
             directory: runtime.directory(request.id)?,
             namespaces,
             maps,
+            net_devices: net_devices::of(linux)?,
             hooks: HookLists::of(spec)?,
             annotations: spec.annotations().iter().flatten().map(own).collect(),
             adapted,
@@ -196,6 +199,7 @@ impl<'a> Plan<'a> {
             cgroups: &cgroups,
             security: &security,
             hooks: &self.hooks,
+            is_awaited: !self.hooks.runtime.is_empty() || !self.net_devices.is_empty(),
             channel: &theirs,
             start: &start,
             streams,
@@ -207,7 +211,8 @@ impl<'a> Plan<'a> {
         // Only the child holds its end now, so that its death ends the stream.
         drop(theirs);
         drop(start);
-        let birth = Birth { plan: self, pid, pidfd: &pidfd, channel: &ours };
+        let birth =
+            Birth { plan: self, pid, pidfd: &pidfd, channel: &ours, links: Cell::new(None) };
         let console = birth.run(&rootfs, &security, &mut saved).inspect_err(|_| {
             self.born.set(Some(saved));
         })?;

@@ -22,6 +22,7 @@ mod idmap;
 mod kill;
 mod loopback;
 mod namespaces;
+mod net_devices;
 mod pause;
 pub mod policy;
 mod program;

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
-use crate::{Error, Result};
+use crate::{Error, Result, net_devices};
 
 /// The values of `linux.rootfsPropagation`.
 const PROPAGATIONS: [&str; 8] =
@@ -37,6 +37,7 @@ pub(crate) fn check(spec: &Spec) -> Result<()> {
     names(spec, linux)?;
     mounts(spec)?;
     ids(linux)?;
+    links(linux)?;
     paths(linux)?;
     unsupported(linux)?;
     Ok(())
@@ -175,6 +176,17 @@ fn has(linux: &Linux, typ: LinuxNamespaceType) -> bool {
     linux.namespaces().iter().flatten().any(|namespace| namespace.typ() == typ)
 }
 
+fn links(linux: &Linux) -> Result<()> {
+    let wanted = net_devices::of(linux)?;
+    if !wanted.is_empty() && !has(linux, LinuxNamespaceType::Network) {
+        return Err(Error::config(
+            "linux.netDevices",
+            "needs a network namespace; add {\"type\": \"network\"}",
+        ));
+    }
+    Ok(())
+}
+
 fn paths(linux: &Linux) -> Result<()> {
     let lists = [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())];
     for (name, list) in lists {
@@ -198,12 +210,6 @@ fn paths(linux: &Linux) -> Result<()> {
 }
 
 fn unsupported(linux: &Linux) -> Result<()> {
-    if let Some(name) = linux.net_devices().iter().flat_map(|devices| devices.keys()).min() {
-        return Err(Error::config(
-            format!("linux.netDevices.{name}"),
-            "is not supported; add the link when the container runs: isulad-tools add-nic",
-        ));
-    }
     if linux.intel_rdt().is_some() {
         return Err(Error::config(
             "linux.intelRdt",

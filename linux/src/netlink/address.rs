@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::Socket;
@@ -16,6 +18,34 @@ pub struct LinkAddress {
     pub ip: IpAddr,
     /// How many of its bits name the network.
     pub prefix: u8,
+}
+
+/// An address as the kernel tells it, without what is its own to find out.
+#[derive(Debug, Clone)]
+pub struct LastingAddress(AddressMessage);
+
+impl LastingAddress {
+    fn of(mut message: AddressMessage) -> Self {
+        let given = AddressFlags::Nodad
+            | AddressFlags::Homeaddress
+            | AddressFlags::Managetempaddr
+            | AddressFlags::Noprefixroute
+            | AddressFlags::Mcautojoin;
+        message.header.flags = AddressHeaderFlags::empty();
+        message.attributes.retain_mut(|attribute| match attribute {
+            AddressAttribute::Flags(flags) => {
+                *flags &= given;
+                true
+            }
+            AddressAttribute::Address(_)
+            | AddressAttribute::Local(_)
+            | AddressAttribute::Broadcast(_)
+            | AddressAttribute::RoutePriority(_) => true,
+            // A label has the link's name in it; for how long it is good: for ever.
+            _ => false,
+        });
+        Self(message)
+    }
 }
 
 impl Socket {
@@ -43,6 +73,33 @@ impl Socket {
 
     /// The addresses of the link `index`, those that the kernel gave itself included.
     pub fn addresses(&self, index: u32) -> Result<Vec<LinkAddress>> {
+        Ok(self.address_messages(index)?.iter().filter_map(parse).collect())
+    }
+
+    /// Those of them that somebody gave the link for good, and that are good everywhere, with all
+    /// that belongs to them.
+    pub fn lasting_addresses(&self, index: u32) -> Result<Vec<LastingAddress>> {
+        let messages = self.address_messages(index)?;
+        let lasting = messages.into_iter().filter(|message| {
+            message.header.scope == AddressScope::Universe
+                && message.header.flags.contains(AddressHeaderFlags::Permanent)
+        });
+        Ok(lasting.map(LastingAddress::of).collect())
+    }
+
+    /// Gives the link `index` an address that another had, or the same in another namespace.
+    pub fn put_address(&self, index: u32, address: &LastingAddress) -> Result<()> {
+        let mut message = address.0.clone();
+        message.header.index = index;
+        let text =
+            parse(&message).map_or_else(String::new, |it| format!("{}/{}", it.ip, it.prefix));
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        self.change(RouteNetlinkMessage::NewAddress(message), flags, || {
+            format!("add address {text} to link {index}")
+        })
+    }
+
+    fn address_messages(&self, index: u32) -> Result<Vec<AddressMessage>> {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let answers = self.dump(request, || format!("list the addresses of link {index}"))?;
         let of_link = answers.into_iter().filter_map(|answer| match answer {
@@ -51,7 +108,7 @@ impl Socket {
             }
             _ => None,
         });
-        Ok(of_link.filter_map(|message| parse(&message)).collect())
+        Ok(of_link.collect())
     }
 }
 

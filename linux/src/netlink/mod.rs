@@ -10,7 +10,7 @@ mod route;
 mod shaping;
 mod socket;
 
-pub use address::LinkAddress;
+pub use address::{LastingAddress, LinkAddress};
 pub use link::{Link, LinkChange, NewKind, NewLink, PeerLink};
 pub use route::{Route, RouteFamily};
 pub use socket::Socket;

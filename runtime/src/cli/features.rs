@@ -9,7 +9,7 @@ use crate::rootfs::MOUNT_OPTIONS;
 use crate::system;
 
 /// The newest runtime specification whose members are honoured or refused by name.
-pub(super) const NEWEST: &str = "1.2.0";
+pub(super) const NEWEST: &str = "1.3.0";
 
 #[derive(Debug, Args)]
 pub(super) struct FeaturesArgs {}
@@ -37,6 +37,7 @@ fn document() -> Value {
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },
             "intelRdt": { "enabled": false },
+            "netDevices": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {

@@ -1,5 +1,6 @@
 //! The parent's side of a birth: what it does for the child until that is a created container.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -13,6 +14,7 @@ use crate::child::Child;
 use crate::error::During as _;
 use crate::handshake::{Channel, Message};
 use crate::hooks::{self, Place};
+use crate::net_devices::{self, Moved};
 use crate::rootfs::Rootfs;
 use crate::security::Security;
 use crate::state::{Saved, Status};
@@ -50,6 +52,8 @@ pub(super) struct Birth<'a> {
     pub(super) pid: Pid,
     pub(super) pidfd: &'a PidFd,
     pub(super) channel: &'a Channel,
+    /// Links that are the container's, once they are.
+    pub(super) links: Cell<Option<Moved>>,
 }
 
 impl Birth<'_> {
@@ -61,6 +65,9 @@ impl Birth<'_> {
         saved: &mut Saved,
     ) -> Result<Option<OwnedFd>> {
         self.accompany(rootfs, security, saved).map_err(|error| {
+            if let Some(mut links) = self.links.take() {
+                links.take_back();
+            }
             // Nobody but us can wait for it.
             let _ = self.pidfd.signal(Signal::KILL);
             let _ = self.pidfd.wait();
@@ -83,7 +90,10 @@ impl Birth<'_> {
         }
         let master = loop {
             match self.channel.receive()? {
-                Some((Message::Mounted, _)) => self.run_hooks(saved)?,
+                Some((Message::Mounted, _)) => {
+                    self.links.set(net_devices::give(&self.plan.net_devices, self.pidfd)?);
+                    self.run_hooks(saved)?;
+                }
                 Some((Message::Unreachable, _)) => self.attach_from_outside(rootfs)?,
                 Some((Message::Ready, master)) => break master,
                 Some((Message::Failed { kind, text }, _)) => {

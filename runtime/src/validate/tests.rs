@@ -178,14 +178,49 @@ fn maps_and_their_namespace() {
 }
 
 #[test]
+fn links_have_names_and_a_namespace() {
+    for (value, text) in [
+        (
+            json!({"eth0": {}, "eth1": {"name": "net%d"}}),
+            expect![[
+                r#"config.json: linux.netDevices: needs a network namespace; add {"type": "network"}"#
+            ]],
+        ),
+        (
+            json!({"eth0": {"name": "a/b"}}),
+            expect![[
+                r#"config.json: linux.netDevices.eth0: "a/b" is not the name of a link: 1 to 15 bytes without space, / and :"#
+            ]],
+        ),
+        (
+            json!({"eth0": {"name": "a%d%d"}}),
+            expect![[
+                r#"config.json: linux.netDevices.eth0: "a%d%d" is not the name of a link; a template has one %d"#
+            ]],
+        ),
+        (
+            json!({"eth0": {"name": "a%s"}}),
+            expect![[
+                r#"config.json: linux.netDevices.eth0: "a%s" is not the name of a link; a template has one %d"#
+            ]],
+        ),
+        (
+            json!({"eth%d": {}}),
+            expect!["config.json: linux.netDevices.eth%d: is no link; name one of the host's"],
+        ),
+        (
+            json!({"a-name-that-is-too-long": {"name": "a"}}),
+            expect![[
+                r#"config.json: linux.netDevices.a-name-that-is-too-long: "a-name-that-is-too-long" is not the name of a link: 1 to 15 bytes without space, / and :"#
+            ]],
+        ),
+    ] {
+        check_with("linux.netDevices", value, text);
+    }
+}
+
+#[test]
 fn what_is_not_supported_is_named() {
-    check_with(
-        "linux.netDevices",
-        json!({"eth1": {}, "eth0": {"name": "eth5"}}),
-        expect![
-            "config.json: linux.netDevices.eth0: is not supported; add the link when the container runs: isulad-tools add-nic"
-        ],
-    );
     check_with(
         "linux.intelRdt",
         json!({"closID": "guaranteed"}),
@@ -232,13 +267,13 @@ Scheduler: policy security::attributes; nice security::attributes;
   priority security::attributes; flags security::attributes; runtime security::attributes;
   deadline security::attributes; period security::attributes
 ExecCPUAffinity: initial exec; cpu_affinity_final exec
-Linux: net_devices refused; uid_mappings idmap; gid_mappings idmap; sysctl rootfs;
+Linux: net_devices net_devices; uid_mappings idmap; gid_mappings idmap; sysctl rootfs;
   resources cgroup; cgroups_path cgroup; namespaces namespaces; devices rootfs;
   seccomp security::seccomp; rootfs_propagation rootfs; masked_paths rootfs;
   readonly_paths rootfs; mount_label security::label; intel_rdt refused;
   memory_policy security::attributes; personality security::attributes; time_offsets namespaces
 LinuxIdMapping: host_id idmap; container_id idmap; size idmap
-LinuxNetDevice: name refused
+LinuxNetDevice: name net_devices
 LinuxNamespace: typ namespaces; path namespaces
 LinuxDevice: path rootfs; typ rootfs; major rootfs; minor rootfs; file_mode rootfs; uid rootfs;
   gid rootfs

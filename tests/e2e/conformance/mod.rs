@@ -10,6 +10,7 @@ mod config;
 mod document;
 mod hooks;
 mod lifecycle;
+mod links;
 mod linux;
 mod mounts;
 mod namespaces;
@@ -31,6 +32,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("conformance::config", NEEDS, |world| hold(world, config::rows())),
         story("conformance::hooks", NEEDS, |world| hold(world, hooks::rows())),
         story("conformance::lifecycle", NEEDS, |world| hold(world, lifecycle::rows())),
+        story("conformance::links", NEEDS, |world| hold(world, links::rows())),
         story("conformance::linux", NEEDS, |world| hold(world, linux::rows())),
         story("conformance::mounts", NEEDS, |world| hold(world, mounts::rows())),
         story("conformance::namespaces", NEEDS, |world| hold(world, namespaces::rows())),
@@ -47,6 +49,7 @@ fn groups() -> Vec<(&'static str, Vec<Row>)> {
         ("config", config::rows()),
         ("hooks", hooks::rows()),
         ("lifecycle", lifecycle::rows()),
+        ("links", links::rows()),
         ("linux", linux::rows()),
         ("mounts", mounts::rows()),
         ("namespaces", namespaces::rows()),
