@@ -1,7 +1,8 @@
 //! Whole files by host path, each failure naming the path.
 //!
 //! [`write()`] is for kernel files: one `write(2)`, because they take a value whole or not at all.
-//! [`write_atomic`] is for ours: a reader sees the old text or the new one, also after a crash.
+//! [`write_atomic`] is for ours: a reader sees the old text or the new one, whoever is killed. It
+//! waits for no disk, for what ends with this boot; [`write_lasting`] is for what does not.
 //! [`Replacement`] is for those that must tell after a crash what was under way.
 
 mod replacement;
@@ -55,10 +56,28 @@ pub fn append(path: impl AsRef<Path>, text: impl AsRef<[u8]>, mode: u32) -> Resu
         .during(|| format!("append to {}", path.display()))
 }
 
-/// Replaces `path` by a file that holds `text`: temporary file in the same directory, fsync,
-/// rename, fsync of the directory. `mode` is the file's mode whatever the umask.
+/// Replaces `path` by a file that holds `text`: temporary file in the same directory, then rename.
+/// `mode` is the file's mode whatever the umask. After a crash of the host it may be empty.
 pub fn write_atomic(path: impl AsRef<Path>, text: impl AsRef<[u8]>, mode: u32) -> Result<()> {
-    let path = path.as_ref();
+    replace(path.as_ref(), text.as_ref(), mode, Durability::Boot)
+}
+
+/// [`write_atomic`], and on disk when this returns: fsync of the file before the rename, and of the
+/// directory after it.
+pub fn write_lasting(path: impl AsRef<Path>, text: impl AsRef<[u8]>, mode: u32) -> Result<()> {
+    replace(path.as_ref(), text.as_ref(), mode, Durability::Disk)
+}
+
+/// What a file's text outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Every process of this boot.
+    Boot,
+    /// The host's crash too.
+    Disk,
+}
+
+fn replace(path: &Path, text: &[u8], mode: u32, durability: Durability) -> Result<()> {
     let call = || format!("write {}", path.display());
     let name = path.file_name().ok_or_else(|| Error::new(call(), Errno::INVAL))?;
     let dir = match path.parent() {
@@ -68,16 +87,17 @@ pub fn write_atomic(path: impl AsRef<Path>, text: impl AsRef<[u8]>, mode: u32) -
     let dir =
         rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .during(|| format!("open {}", dir.display()))?;
-    write_atomic_in(&dir, Path::new(name), text.as_ref(), mode, None).during(call)
+    replace_in(&dir, Path::new(name), text, mode, None, durability).during(call)
 }
 
-/// [`write_atomic`] for a name in an open directory (not `O_PATH`: it is synced).
-pub(crate) fn write_atomic_in(
+/// A name in an open directory (not `O_PATH`: it may have to be synced).
+pub(crate) fn replace_in(
     dir: &OwnedFd,
     name: &Path,
     text: &[u8],
     mode: u32,
     owner: Option<(u32, u32)>,
+    durability: Durability,
 ) -> rustix::io::Result<()> {
     let (file, temporary) = create_temporary(dir, name)?;
     let filled = (|| {
@@ -89,8 +109,10 @@ pub(crate) fn write_atomic_in(
         }
         // After chown, which clears the set-id bits.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        fault::check("fsync")?;
-        rustix::fs::fsync(&file)?;
+        if durability == Durability::Disk {
+            fault::check("fsync")?;
+            rustix::fs::fsync(&file)?;
+        }
         fault::check("renameat")?;
         rustix::fs::renameat(dir, &temporary, dir, name)
     })();
@@ -99,7 +121,10 @@ pub(crate) fn write_atomic_in(
         let _ = rustix::fs::unlinkat(dir, &temporary, rustix::fs::AtFlags::empty());
     }
     filled?;
-    rustix::fs::fsync(dir)
+    match durability {
+        Durability::Boot => Ok(()),
+        Durability::Disk => rustix::fs::fsync(dir),
+    }
 }
 
 fn create_temporary(dir: &OwnedFd, name: &Path) -> rustix::io::Result<(OwnedFd, PathBuf)> {

@@ -237,8 +237,9 @@ impl Root {
     }
 
     /// Replaces a regular file, or makes it, in an existing directory: a reader sees the old text
-    /// or the new. A link at the end is refused (`ELOOP`), not followed and not replaced.
-    pub fn write_atomic(
+    /// or the new, also after a crash of the host. A link at the end is refused (`ELOOP`), not
+    /// followed and not replaced.
+    pub fn write_lasting(
         &self,
         path: impl AsRef<Path>,
         text: impl AsRef<[u8]>,
@@ -260,7 +261,8 @@ impl Root {
             }
             // To sync it, the directory has to be opened for real.
             let parent = reopen(parent.as_fd(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-            file::write_atomic_in(&parent, Path::new(name), text.as_ref(), mode, owner)
+            let name = Path::new(name);
+            file::replace_in(&parent, name, text.as_ref(), mode, owner, file::Durability::Disk)
         })()
         .map_err(|errno| {
             let error = explain_make("write", path, errno);

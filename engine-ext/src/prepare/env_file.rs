@@ -46,7 +46,7 @@ pub(super) fn write(root: &Root, path: &Path, env: &[String], owner: (u32, u32))
     if let Some(parent) = path.parent() {
         root.mkdir_all(parent, 0o750).with_context(act)?;
     }
-    root.write_atomic(path, new, mode, Some(owner)).with_context(act)
+    root.write_lasting(path, new, mode, Some(owner)).with_context(act)
 }
 
 fn read(root: &Root, path: &Path) -> Result<String> {

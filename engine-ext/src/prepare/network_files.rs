@@ -66,7 +66,7 @@ fn edit(root: &Root, path: &str, owner: (u32, u32), new: impl Fn(&str) -> String
     if text == old {
         return Ok(());
     }
-    match root.write_atomic(path, text, 0o644, Some(owner)) {
+    match root.write_lasting(path, text, 0o644, Some(owner)) {
         Ok(()) => Ok(()),
         Err(error) => skip(path, error),
     }

@@ -1,13 +1,12 @@
 //! `state.json`, and the supervisor's own few words.
 //!
 //! The shim is the one writer of `state.json`. How a container ended must survive a crash of the
-//! host and is synced; what it is while it lives is true for this boot only and is not, or each
-//! start would wait for the disk twice.
+//! host and is synced, unless the container is removed at its end; what it is while it lives is
+//! true for this boot only and is not, or each start would wait for the disk twice.
 
 use std::path::{Path, PathBuf};
 
 use container::state::{Exit, State, Status};
-use linux::Context as _;
 use linux::process::{ExitStatus, Pid};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -23,12 +22,20 @@ const NOTES_MAX: u64 = 64 * 1024;
 pub(super) struct Record {
     path: PathBuf,
     state: State,
+    /// The container is there after its end.
+    stays: bool,
 }
 
 impl Record {
     /// A new run of the container begins; what earlier runs left is over.
-    pub(super) fn begin(path: PathBuf) -> Self {
-        Self { path, state: State { status: Status::Starting, ..State::created() } }
+    pub(super) fn begin(path: PathBuf, auto_remove: bool) -> Self {
+        let state = State { status: Status::Starting, ..State::created() };
+        Self { path, state, stays: !auto_remove }
+    }
+
+    /// Whether the container is removed at its end has been changed.
+    pub(super) fn set_auto_remove(&mut self, auto_remove: bool) {
+        self.stays = !auto_remove;
     }
 
     pub(super) fn state(&self) -> &State {
@@ -78,7 +85,7 @@ impl Record {
         self.state.restart_count = counters.restarts;
         self.state.reboot_count = counters.reboots;
         self.state.ready = false;
-        if status == Status::Stopped { self.write_lasting() } else { self.write() }
+        self.write()
     }
 
     /// Notes that a start went wrong.
@@ -90,7 +97,7 @@ impl Record {
         self.state.exit_code = i32::from(exit_code);
         self.state.exit = None;
         self.state.error = error;
-        self.write_lasting()
+        self.write()
     }
 
     /// Changes a word or two.
@@ -100,21 +107,16 @@ impl Record {
         if self.state == before {
             return Ok(());
         }
-        if self.state.status == Status::Stopped { self.write_lasting() } else { self.write() }
+        self.write()
     }
 
-    fn write_lasting(&self) -> linux::Result<()> {
-        linux::file::write_atomic(&self.path, self.text(), MODE)
-    }
-
-    /// By rename, so that a reader sees the old text or the new one; without waiting for the disk.
     fn write(&self) -> linux::Result<()> {
-        let temporary = self.path.with_extension("json.new");
-        let act = || format!("write {}", self.path.display());
-        std::fs::write(&temporary, self.text()).during(act)?;
-        let permissions = std::os::unix::fs::PermissionsExt::from_mode(MODE);
-        std::fs::set_permissions(&temporary, permissions).during(act)?;
-        std::fs::rename(&temporary, &self.path).during(act)
+        match self.state.status {
+            Status::Stopped if self.stays => {
+                linux::file::write_lasting(&self.path, self.text(), MODE)
+            }
+            _ => linux::file::write_atomic(&self.path, self.text(), MODE),
+        }
     }
 
     fn text(&self) -> Vec<u8> {

@@ -30,6 +30,8 @@ use crate::prepare::{Held, before_start, give_back};
 
 /// A predecessor that has answered everyone may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// A container that has run for so long is taken to run on.
+const SETTLING: Duration = Duration::from_secs(1);
 /// What a stop may take when the one who asks cannot say (SIGTERM to the shim).
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// init has ended as far as its pidfd says, and somebody else has its status.
@@ -58,6 +60,8 @@ pub(super) struct Supervisor {
     counters: Counters,
     /// Nothing is left of the last run.
     cleared: bool,
+    /// When what only the start needed is given back; a container may be over before.
+    pub(super) settles_at: Option<Instant>,
     held: Option<Held>,
     lock: Lock,
 }
@@ -101,7 +105,7 @@ impl Supervisor {
         let mut supervisor = Self {
             guest,
             console,
-            record: Record::begin(container.path(bundle::STATE)),
+            record: Record::begin(container.path(bundle::STATE), config.auto_remove),
             notes: Notes::new(&container.state_dir),
             phase: Phase::Down { code: 0 },
             stopping: None,
@@ -115,6 +119,7 @@ impl Supervisor {
             checks: None,
             counters: Counters::default(),
             cleared: true,
+            settles_at: Some(Instant::now() + SETTLING),
             held: None,
             lock,
             store,
@@ -230,15 +235,27 @@ impl Supervisor {
             self.config.name = config.name;
             self.config.restart = config.restart;
             self.config.auto_remove = config.auto_remove;
+            self.record.set_auto_remove(config.auto_remove);
             self.config.resources = config.resources;
         }
+    }
+
+    /// Gives back the memory of the start. Most of this program is about starting a container, and
+    /// that is done: a few faults at the next event against memory for as long as it runs.
+    pub(super) fn settle(&mut self) {
+        self.settles_at = None;
+        self.notes.check(linux::memory::forget_startup());
     }
 
     /// The pause before a restart is over.
     pub(super) fn restart(&mut self) {
         self.reread();
         match self.start_guest() {
-            Ok(()) => self.console.announce_restart(Instant::now()),
+            Ok(()) => {
+                let now = Instant::now();
+                self.settles_at = Some(now + SETTLING);
+                self.console.announce_restart(now);
+            }
             Err(error) => {
                 self.notes.add(format_args!("restart: {error:#}"));
                 let code = guest::exit_code(&error);

@@ -195,32 +195,32 @@ fn only_regular_files_are_opened() {
 }
 
 #[test]
-fn write_atomic_replaces_files_and_nothing_else() {
+fn write_lasting_replaces_files_and_nothing_else() {
     let trees = Trees::new();
     let root = trees.root();
-    root.write_atomic("settings/hostname", "db", 0o640, None).unwrap();
+    root.write_lasting("settings/hostname", "db", 0o640, None).unwrap();
     assert_eq!(std::fs::read(trees.path("etc/hostname")).unwrap(), b"db");
     let metadata = std::fs::metadata(trees.path("etc/hostname")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
-    root.write_atomic("etc/hosts", "", 0o644, Some((metadata.uid(), metadata.gid()))).unwrap();
+    root.write_lasting("etc/hosts", "", 0o644, Some((metadata.uid(), metadata.gid()))).unwrap();
     assert_eq!(root.list("etc").unwrap().len(), 2, "no temporary file is left");
 
     check(
-        root.write_atomic("absolute-file", "x", 0o644, None),
+        root.write_lasting("absolute-file", "x", 0o644, None),
         expect![[
             r#"write "absolute-file": too many levels of symbolic links (ELOOP); it is a symbolic link, or below a loop of them"#
         ]],
     );
     check(
-        root.write_atomic("etc", "x", 0o644, None),
+        root.write_lasting("etc", "x", 0o644, None),
         expect![[r#"write "etc": is a directory (EISDIR)"#]],
     );
     check(
-        root.write_atomic("..", "x", 0o644, None),
+        root.write_lasting("..", "x", 0o644, None),
         expect![[r#"write "..": invalid argument (EINVAL)"#]],
     );
     check(
-        root.write_atomic("none/x", "x", 0o644, None),
+        root.write_lasting("none/x", "x", 0o644, None),
         expect![[r#"write "none/x": no such file or directory (ENOENT)"#]],
     );
     trees.assert_outside_untouched();
@@ -302,7 +302,7 @@ fn a_racing_rename_wins_nothing() {
             let _ = root.symlink("x", "dir/s");
             // It syncs to disk, which takes longer than all the rest.
             if round % 50 == 0 {
-                let _ = root.write_atomic("dir/text", "x", 0o644, None);
+                let _ = root.write_lasting("dir/text", "x", 0o644, None);
             }
             let _ = root.unlink("dir/fifo");
             let _ = root.unlink("dir/text");

@@ -25,7 +25,7 @@ fn a_named_call_fails_in_its_turn() {
         expect![[r#"make directory "a/b/c": no space left on device (ENOSPC)"#]].assert_eq(&error);
         root.mkdir_all("a/b/c", 0o755).unwrap();
 
-        let error = root.write_atomic("a/file", "x", 0o600, None).unwrap_err().to_string();
+        let error = root.write_lasting("a/file", "x", 0o600, None).unwrap_err().to_string();
         expect![[r#"write "a/file": input/output error (EIO)"#]].assert_eq(&error);
         assert_eq!(root.list("a").unwrap(), ["b"], "the temporary file is gone");
     });

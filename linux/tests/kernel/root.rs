@@ -37,12 +37,12 @@ fn device_nodes_are_made_and_never_opened() {
     expect![[r#"read "dev/null": invalid argument (EINVAL); it is not a regular file"#]]
         .assert_eq(&root.read_file("dev/null", 10).unwrap_err().to_string());
     assert!(root.open_file("dev/null", OFlags::RDWR).unwrap_err().is(Errno::INVAL));
-    assert!(root.write_atomic("dev/null", "", 0o600, None).unwrap_err().is(Errno::INVAL));
+    assert!(root.write_lasting("dev/null", "", 0o600, None).unwrap_err().is(Errno::INVAL));
 }
 
 fn owners_are_given() {
     let root = Root::open("/mnt").unwrap();
-    root.write_atomic("file", "x", 0o4755, Some((1000, 2000))).unwrap();
+    root.write_lasting("file", "x", 0o4755, Some((1000, 2000))).unwrap();
     assert_eq!(tell("stat", &["-c", "%u:%g %a", "/mnt/file"]), "1000:2000 4755");
 }
 

@@ -57,7 +57,7 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
     }
-    linux::file::write_atomic(path, text, 0o644)?;
+    linux::file::write_lasting(path, text, 0o644)?;
     Ok(())
 }
 

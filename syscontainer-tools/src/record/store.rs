@@ -169,7 +169,7 @@ impl RecordFile {
         let previous = dir.join(PREVIOUS);
         read(&previous)?;
         let text = linux::file::read(&previous)?;
-        linux::file::write_atomic(&path, &text, 0o600)?;
+        linux::file::write_lasting(&path, &text, 0o600)?;
         Ok(true)
     }
 }

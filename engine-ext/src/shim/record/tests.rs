@@ -14,7 +14,7 @@ fn pid() -> Pid {
 fn it_follows_a_container_through_a_reboot_to_its_end() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
-    let mut record = Record::begin(path.clone());
+    let mut record = Record::begin(path.clone(), false);
     assert!(!path.exists(), "nothing is said before something is known");
     record.running(pid(), Some(7)).unwrap();
     let state = read(&path);
@@ -41,7 +41,7 @@ fn it_follows_a_container_through_a_reboot_to_its_end() {
 fn a_failed_start_says_why() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
-    let mut record = Record::begin(path.clone());
+    let mut record = Record::begin(path.clone(), false);
     record.failed("no such program".into(), 127).unwrap();
     let state = read(&path);
     assert_eq!((state.status, state.exit_code), (Status::Stopped, 127));
@@ -52,7 +52,7 @@ fn a_failed_start_says_why() {
 fn a_change_that_changes_nothing_writes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.json");
-    let mut record = Record::begin(path.clone());
+    let mut record = Record::begin(path.clone(), false);
     record.change(|state| state.ready = false).unwrap();
     assert!(!path.exists());
     record.change(|state| state.ready = true).unwrap();
@@ -61,9 +61,9 @@ fn a_change_that_changes_nothing_writes_nothing() {
 
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
-    let mut record = Record::begin("/proc/nowhere/state.json".into());
+    let mut record = Record::begin("/proc/nowhere/state.json".into(), false);
     let refusal = record.running(pid(), None).unwrap_err().to_string();
-    expect_test::expect!["write /proc/nowhere/state.json: no such file or directory (ENOENT)"]
+    expect_test::expect!["open /proc/nowhere: no such file or directory (ENOENT)"]
         .assert_eq(&refusal);
 }
 
