@@ -43,7 +43,10 @@ impl Runtime {
             return if force { Ok(()) } else { Err(Error::NotFound { id: id.to_owned() }) };
         }
         self.stop(&saved, force)?;
-        if let Some(cgroup) = cgroup_of(&saved)? {
+        let cgroup = cgroup_of(&saved)?;
+        if let Some(cgroup) = cgroup
+            && !cgroup.remove_if_empty().step(|| format!("delete container {id}"))?
+        {
             // Without a pid namespace of its own, processes outlive init.
             let stuck = cgroup.kill_all(PATIENCE)?;
             if !stuck.is_empty() {

@@ -9,10 +9,24 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD};
 
-use super::{Cgroup, tree};
+use super::{Cgroup, Place, tree};
 use crate::error::{Errno, Error, Result};
 
 impl Cgroup {
+    /// Removes the cgroup from every hierarchy if nobody lives in it or below it any more and it
+    /// has no children: says whether it is gone. Nothing is looked at for that, as rmdir(2) knows.
+    pub fn remove_if_empty(&self) -> Result<bool> {
+        let mut gone = true;
+        for Place { dir, .. } in &self.places {
+            match rustix::fs::unlinkat(CWD, dir, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(Errno::BUSY) => gone = false,
+                Err(errno) => return Err(explain(dir, errno)),
+            }
+        }
+        Ok(gone)
+    }
+
     /// Removes the cgroup from every hierarchy, waiting up to `patience` for processes that are
     /// ending. Parents stay. What is gone already is no error.
     pub fn remove(&self, patience: Duration) -> Result<()> {

@@ -105,8 +105,7 @@ pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
 impl ExecArgs {
     /// The container's own process with another command and what the options change.
     fn process(&self, session: &Session, id: &str, command: &[String]) -> Result<Process> {
-        let state = session.runtime.state(id)?;
-        let bundle = Bundle::load(&state.bundle)?;
+        let bundle = Bundle::load(&session.runtime.load(id)?.bundle)?;
         let mut process = bundle.spec.process().clone().unwrap_or_default();
         process.set_args(Some(command.to_vec())).set_terminal(Some(self.tty));
         if let Some(cwd) = &self.cwd {

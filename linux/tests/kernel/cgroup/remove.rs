@@ -15,6 +15,7 @@ crate::cases![
     a_nest_deeper_than_a_path_is_removed,
     many_beside_each_other_are_removed,
     one_in_use_is_kept_and_its_process_named,
+    only_an_empty_one_goes_at_once,
     what_is_beside_it_stays,
 ];
 
@@ -66,6 +67,23 @@ fn one_in_use_is_kept_and_its_process_named() {
     // Not waited for: a zombie is no obstacle.
     cgroup.remove(PATIENCE).unwrap();
     pidfd.wait().unwrap();
+}
+
+fn only_an_empty_one_goes_at_once() {
+    let world = World::new();
+    let cgroup = world.create("a");
+    let (_, pidfd) = sleeper(&cgroup);
+    assert!(!cgroup.remove_if_empty().unwrap(), "a process lives in it");
+    pidfd.signal(Signal::KILL).unwrap();
+    pidfd.wait().unwrap();
+    let below = cgroup.dirs().next().unwrap().join("b");
+    fs::create_dir(&below).unwrap();
+    assert!(!cgroup.remove_if_empty().unwrap(), "it has a child");
+    assert!(below.exists());
+    fs::remove_dir(&below).unwrap();
+    assert!(cgroup.remove_if_empty().unwrap());
+    assert!(cgroup.dirs().all(|dir| !dir.exists()));
+    assert!(cgroup.remove_if_empty().unwrap(), "what is gone is no error");
 }
 
 fn what_is_beside_it_stays() {
