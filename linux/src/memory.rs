@@ -6,13 +6,14 @@ use crate::{Context as _, Result, file};
 
 const MAPS: &str = "/proc/self/maps";
 
-/// Gives back the pages of the program's own code and constants, which the page cache keeps: those
-/// that are still used come back at their next use, a fault each; those that only the start needed
-/// do not. For a process that has a long, quiet life before it.
+/// Gives back the free pages of the heap, and those of the program's own code and constants, which
+/// the page cache keeps: those that are still used come back at their next use, a fault each; those
+/// that only the start needed do not. For a process that has a long, quiet life before it.
 ///
 /// # Errors
 /// /proc is not there, or madvise(2) fails.
 pub fn forget_startup() -> Result<()> {
+    crate::raw::memory::trim_heap();
     let maps = file::read_to_string(MAPS)?;
     for range in text(&maps) {
         let shown = format!("give back the pages {:x}-{:x}", range.start, range.end);

@@ -128,7 +128,8 @@ impl Supervisor {
         };
         let stop = self.stopping.as_ref().and_then(|stopping| stopping.deadline());
         let health = self.checks.as_ref().and_then(Checks::deadline);
-        let fixed = [restart, stop, health, self.listener.rests_until, self.console.deadline()];
+        let rest = self.listener.rests_until;
+        let fixed = [restart, stop, health, rest, self.console.deadline(), self.settles_at];
         let strangers = self.strangers.iter().map(Stranger::until);
         fixed.into_iter().flatten().chain(strangers).min()
     }
@@ -168,6 +169,9 @@ impl Supervisor {
             self.init_ended(status);
         }
         self.tend_health();
+        if self.settles_at.is_some_and(|at| at <= now) {
+            self.settle();
+        }
         if let Phase::Restarting { at, .. } = self.phase
             && at <= Instant::now()
         {

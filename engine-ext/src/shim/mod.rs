@@ -58,9 +58,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<()> {
         Ok(mut supervisor) => {
             ready.tell(&Ready::Started { pid: supervisor.pid() });
             supervisor.report_to(ready);
-            // Most of this program is about starting a container, and that is done. A few faults
-            // at the next event against memory for as long as the container runs.
-            supervisor.notes.check(linux::memory::forget_startup());
             Ok(supervisor.supervise()?)
         }
         Err(error) => {

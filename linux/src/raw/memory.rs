@@ -1,4 +1,4 @@
-//! madvise(2) over a part of the program's own, unwritten text.
+//! Pages that the process has no more use for: of its own, unwritten text, and of its heap.
 
 /// Takes the pages from the page tables; a later access brings them back from the file.
 ///
@@ -9,4 +9,17 @@ pub(crate) fn forget_clean(range: std::ops::Range<usize>) -> rustix::io::Result<
     // can see; that they do is the caller's promise.
     // JUSTIFICATION: rustix has no safe form, as for other memory the call throws data away.
     unsafe { rustix::mm::madvise(address, range.len(), rustix::mm::Advice::LinuxDontNeed) }
+}
+
+/// Gives the heap's free pages back to the kernel, also those between pages in use.
+///
+/// Only glibc keeps what it has once had, and only there is the call.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: glibc's malloc is this process's allocator, locks itself, and gives back no page that
+    // holds a byte of an allocation.
+    // JUSTIFICATION: no crate wraps it.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -1,9 +1,10 @@
 //! Those who are compared: our engine and OCI runtimes.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::{Call, World, leaks, processes};
+use tests::{Call, World, leaks, processes, wait};
 
 use crate::bundle;
 
@@ -162,6 +163,11 @@ impl Peer for Isula {
         for (id, rootfs) in ids.iter().zip(rootfs) {
             world.isula_with("run", &["-d", "--name", id], rootfs, &["sleep", "1000"]).ok()?;
         }
+        // What it takes while the container lives on: its start is over after a quiet second.
+        let quiet = Instant::now() + Duration::from_secs(2);
+        wait::until("the start is over", Duration::from_secs(5), || {
+            Ok((Instant::now() >= quiet).then_some(()))
+        })?;
         let found = processes::of(world.name());
         let is_shim = |process: &&processes::Process| process.argv[0].ends_with("isula-shim");
         let shims: Vec<_> = found.iter().filter(is_shim).collect();
