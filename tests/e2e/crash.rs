@@ -33,7 +33,7 @@ fn kill(pid: u32) -> bool {
 }
 
 /// Kills every process of the world that runs this program; says how many.
-fn kill_program(world: &World, program: &str) -> usize {
+pub(crate) fn kill_program(world: &World, program: &str) -> usize {
     let runs_it =
         |argv: &[String]| argv.first().is_some_and(|path| path.rsplit('/').next() == Some(program));
     let found = processes::of(world.name());

@@ -44,6 +44,7 @@ mod lxcfs;
 mod names;
 mod nested;
 mod oci;
+mod oci_refused;
 mod publish;
 mod races;
 mod restart;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         nested::stories(),
         oci::stories(),
         publish::stories(),
+        oci_refused::stories(),
         races::stories(),
         restart::stories(),
         rootfs::stories(),

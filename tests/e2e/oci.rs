@@ -31,7 +31,11 @@ pub(crate) fn stories() -> Vec<Story> {
 }
 
 /// A bundle whose process runs `args`; `change` may have its say.
-fn bundle(world: &World, args: &[&str], change: impl FnOnce(&mut Value)) -> Result<PathBuf> {
+pub(crate) fn bundle(
+    world: &World,
+    args: &[&str],
+    change: impl FnOnce(&mut Value),
+) -> Result<PathBuf> {
     let dir = world.new_directory("bundle")?;
     runtime(world, &["spec"]).directory(&dir).ok()?;
     let path = dir.join("config.json");
@@ -48,7 +52,7 @@ fn bundle(world: &World, args: &[&str], change: impl FnOnce(&mut Value)) -> Resu
 
 fn same(_: &mut Value) {}
 
-fn runtime(world: &World, args: &[&str]) -> Call {
+pub(crate) fn runtime(world: &World, args: &[&str]) -> Call {
     world.program("isula-runtime").arg("--root").arg(world.path("oci")).args(args)
 }
 
@@ -66,7 +70,7 @@ fn until_status(world: &World, id: &str, wanted: &str) -> Result<()> {
 }
 
 /// Created and started in the background, its output nobody's.
-fn start(world: &World, dir: &std::path::Path, id: &str) -> Result<()> {
+pub(crate) fn start(world: &World, dir: &std::path::Path, id: &str) -> Result<()> {
     create(world, dir, id)?;
     runtime(world, &["start", id]).ok()?;
     Ok(())

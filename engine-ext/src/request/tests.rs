@@ -171,6 +171,20 @@ const REFUSED: &[&str] = &[
     "--mount type=volume,src=a/b,dst=/x",
     "--mount type=volume,src=data,dst=/x,tmpfs-mode=1",
     "--mount type=sys,src=x,dst=/x",
+    "--log-opt disable-log=maybe",
+    "--system-container --lxcfs sometimes",
+    "--cgroup-parent /a/../b",
+    "--mount type=bind,source=/a,target=/b,tmpfs-size=1m",
+    "--tmpfs relative",
+    "--system-container --host-channel /:/b:rw:1M",
+    "--system-container --env-target-file /",
+    "--memory-reservation 1M",
+    "--cpu-shares=-1",
+    "--ulimit nofile",
+    "--security-opt seccomp=/nowhere",
+    "-m 99999999999999999999T",
+    "--cpus much",
+    "--label =value",
 ];
 
 #[test]
