@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::lxcfs::Lxcfs;
-use tests::need::{BUSYBOX, FUSE, ROOT};
+use tests::need::{BUSYBOX, FUSE, JAVA, PODMAN, PSUTIL, ROOT};
 use tests::{Container, Story, World, story, wait};
 
 pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, FUSE];
+    const PROGRAMS: &[tests::Need] = &[ROOT, FUSE, JAVA, PODMAN, PSUTIL];
     vec![
         story("lxcfs::a_container_sees_its_own_memory", NEEDS, memory),
         story("lxcfs::an_update_shows_at_once", NEEDS, updated),
+        story("lxcfs::programs_agree_with_the_limits", PROGRAMS, programs),
         story("lxcfs::wanted_off_or_required", NEEDS, choices),
         story("lxcfs::the_daemon_is_killed_and_comes_back", NEEDS, killed),
     ]
@@ -83,6 +85,69 @@ fn updated(world: &World) -> Result<()> {
         _ => (0..cpus).flat_map(|cpu| [cpu, cpu, 1, 0, 1].map(|value| value.to_string())).collect(),
     };
     ensure!(values == wanted, "{cpuinfo}");
+    container.remove()?;
+    lxcfs.stop()
+}
+
+/// What programs of several languages take the machine for, with the host's own files as rootfs.
+/// podman is the one in Go.
+fn programs(world: &World) -> Result<()> {
+    let lxcfs = Lxcfs::start(world)?;
+    let [option, dir] = lxcfs.options();
+    let rootfs = world.new_directory("rootfs")?;
+    let (upper, work) = (world.new_directory("upper")?, world.new_directory("work")?);
+    let layers = format!("lowerdir=/,upperdir={},workdir={}", upper.display(), work.display());
+    world.mount("overlay", &rootfs, &layers)?;
+    let limits = ["--system-container", "-m", "512m", "--cpuset-cpus", "0", &option, &dir];
+    // podman wants to be able to mount, whatever it is asked, and a disk of its own to keep things.
+    let limits = [&["--privileged"], &limits[..]].concat();
+    let container = world.run(&limits, &rootfs, &["sleep", "86400"])?;
+    let check = |mebibytes: u64, cpus: usize| -> Result<()> {
+        let kibibytes = mebibytes << 10;
+        let rows: [(&[&str], String); 5] = [
+            (&["nproc"], format!("{cpus}\n")),
+            (
+                &["sh", "-c", "free -m | grep -o 'Mem: *[0-9]*' | tr -s ' '"],
+                format!("Mem: {mebibytes}\n"),
+            ),
+            (
+                &[
+                    "podman",
+                    "--root=/tmp/own",
+                    "--runroot=/run/own",
+                    "--storage-driver=vfs",
+                    "info",
+                    "--format",
+                    "{{.Host.MemTotal}} {{.Host.CPUs}}",
+                ],
+                format!("{} {cpus}\n", kibibytes << 10),
+            ),
+            (
+                &["python3", "-c", "import psutil; print(psutil.virtual_memory().total)"],
+                format!("{}\n", kibibytes << 10),
+            ),
+            (
+                &[
+                    "sh",
+                    "-c",
+                    "java -XshowSettings:system -version 2>&1 | grep -E 'Memory Limit|Effective CPU' | tr -d ' '",
+                ],
+                format!("EffectiveCPUCount:{cpus}\nMemoryLimit:{mebibytes}.00M\n"),
+            ),
+        ];
+        for (command, expected) in rows {
+            container.exec(command).ok()?.expect_stdout(&expected)?;
+        }
+        Ok(())
+    };
+    check(512, 1)?;
+    let cpus = std::thread::available_parallelism()?.get().min(2);
+    let mask = if cpus == 1 { "0" } else { "0-1" };
+    container.isula("update", ["--cpuset-cpus", mask, "--memory", "768m"]).ok()?;
+    wait::until("the update shows", Duration::from_secs(2), || {
+        Ok((total(&container)? == 768 << 10).then_some(()))
+    })?;
+    check(768, cpus)?;
     container.remove()?;
     lxcfs.stop()
 }

@@ -40,9 +40,11 @@ pub const ALL: &[Need] = &[
     PODMAN,
     CONTAINERD,
     DOCKER,
+    JAVA,
     MKSQUASHFS,
     NFT,
     PREVIOUS,
+    PSUTIL,
     STRACE,
     USER_NS,
     IDMAP_TMPFS,
@@ -142,6 +144,14 @@ pub const FUSE: Need = Need {
     },
 };
 
+pub const JAVA: Need = Need { name: "java", check: || program("java") };
+pub const PSUTIL: Need = Need {
+    name: "psutil",
+    check: || match Path::new("/usr/lib/python3/dist-packages/psutil").is_dir() {
+        true => Ok(()),
+        false => Err("python3-psutil is not installed".to_owned()),
+    },
+};
 pub const MKSQUASHFS: Need = Need { name: "mksquashfs", check: || program("mksquashfs") };
 pub const NFT: Need = Need { name: "nft", check: || program("nft") };
 pub const STRACE: Need = Need { name: "strace", check: || program("strace") };

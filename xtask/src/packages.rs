@@ -11,8 +11,16 @@ pub(crate) const BUILD: &[&str] = &["gcc", "libc6-dev", "libseccomp-dev", "pkg-c
 /// To make a Debian rootfs.
 pub(crate) const ROOTFS: &[&str] = &["mmdebstrap", "debian-archive-keyring"];
 /// What the tests look at the kernel with, and the busybox they put into containers.
-pub(crate) const TESTS: &[&str] =
-    &["busybox-static", "e2fsprogs", "iproute2", "nftables", "procps", "squashfs-tools", "strace"];
+pub(crate) const TESTS: &[&str] = &[
+    "busybox-static",
+    "e2fsprogs",
+    "iproute2",
+    "nftables",
+    "procps",
+    "python3-psutil",
+    "squashfs-tools",
+    "strace",
+];
 
 /// The engines that run containers by our runtime in the tests.
 pub(crate) const ENGINES: &[&str] = &["conmon", "containerd", "docker.io", "podman"];

@@ -91,6 +91,10 @@ pub fn write_spec(container: &Container, config: &Config, host: &Host) -> Result
     let spec = spec::build(config, host)?;
     let path = container.path(bundle::SPEC);
     let text = serde_json::to_vec(&spec).with_context(|| format!("encode {}", path.display()))?;
-    // Not synced: it is made anew at every start.
+    // Most starts find what the last one, or create, has written; to truncate and fill a file anew
+    // costs a disk's file system more than reading it. Not synced: it is made at every start.
+    if std::fs::read(&path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
 }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use anyhow::{Context, Result, anyhow, ensure};
 use tests::World;
 
-use crate::peers::Peer;
+use crate::peers::{OCI_STATE, Peer};
 use crate::work::{Done, Stage, Work};
 
 pub(crate) struct Lane {
@@ -24,7 +24,8 @@ impl Lane {
         let (done, results) = channel();
         let thread = std::thread::spawn(move || -> Result<()> {
             let world = World::enter()?;
-            let mut told = peer.prepare(&world).with_context(|| format!("prepare {name}"));
+            let ready = state_on_tmpfs(&world).and_then(|()| peer.prepare(&world));
+            let mut told = ready.with_context(|| format!("prepare {name}"));
             if told.is_ok() {
                 let stage = Stage::set(&world, peer.as_ref())?;
                 while let Ok(work) = ordered.recv() {
@@ -62,4 +63,13 @@ impl Drop for Lane {
             crate::say(&format!("bench: {error:#}"));
         }
     }
+}
+
+/// As on a host, where what lives for a boot is below /run.
+fn state_on_tmpfs(world: &World) -> Result<()> {
+    for dir in [world.state(), world.path(OCI_STATE)] {
+        std::fs::create_dir_all(&dir)?;
+        world.mount("tmpfs", &dir, "mode=700")?;
+    }
+    Ok(())
 }

@@ -8,6 +8,9 @@ use tests::{Call, World, leaks, processes, wait};
 
 use crate::bundle;
 
+/// Where the runtimes keep their state, in the world.
+pub(crate) const OCI_STATE: &str = "oci";
+
 /// One way to run containers. Every call it returns is one command line, start to end.
 pub(crate) trait Peer: Send {
     /// Looks whether it is there, and makes its world ready.
@@ -55,7 +58,7 @@ impl Oci {
     }
 
     fn call(&self, world: &World, verb: &str) -> Call {
-        self.tool(world).arg("--root").arg(world.path("oci")).arg(verb)
+        self.tool(world).arg("--root").arg(world.path(OCI_STATE)).arg(verb)
     }
 }
 

@@ -126,8 +126,9 @@ fn median(values: &[f64]) -> f64 {
 const START: &str =
     "Every peer does the same work once a round, in changing order, in a mount and network
 namespace of its own; their answers were compared first. The runtimes get the same bundle.
-`isula` is the engine: a supervised container with a log. crun sees an empty
-`cgroup.controllers` on a hybrid host, as it refuses to run otherwise.";
+`isula` is the engine: a supervised container with a log. What lives for a boot is on a tmpfs, as in
+/run; bundles, containers and logs are on the disk. crun sees an empty `cgroup.controllers` on a
+hybrid host, as it refuses to run otherwise.";
 const HOTPLUG: &str =
     "Each figure is one command line to its end, on a running busybox container with hooks; a veth
 goes into a bridge, with an address, and up. lxc-device does the same with a container of LXC, where
