@@ -47,7 +47,10 @@ macro_rules! cases {
 const CASE: &str = "LINUX_KERNEL_TEST";
 
 /// The exit status of a case that could not be tried.
-const SKIPPED: i32 = 77;
+const SKIPPED: u8 = 77;
+
+/// Unwinds a case that could not be tried, so that what it made is taken away.
+struct Skipped;
 
 fn main() -> ExitCode {
     let cases: Vec<Case> = [
@@ -70,8 +73,11 @@ fn main() -> ExitCode {
     if let Ok(wanted) = std::env::var(CASE) {
         let (_, case) = cases.iter().find(|(name, _)| *name == wanted).expect("a known case");
         isolate();
-        case();
-        return ExitCode::SUCCESS;
+        return match std::panic::catch_unwind(case) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(payload) if payload.is::<Skipped>() => ExitCode::from(SKIPPED),
+            Err(payload) => std::panic::resume_unwind(payload),
+        };
     }
     let trials = cases
         .into_iter()
@@ -110,7 +116,7 @@ fn run(name: &str) -> Result<Completion, Failed> {
     let text = String::from_utf8_lossy(&text);
     match output.status.code() {
         Some(0) => Ok(Completion::Completed),
-        Some(SKIPPED) => Ok(Completion::ignored_with(text)),
+        Some(code) if code == i32::from(SKIPPED) => Ok(Completion::ignored_with(text)),
         _ => Err(format!("{}\n{text}", output.status).into()),
     }
 }
@@ -118,7 +124,7 @@ fn run(name: &str) -> Result<Completion, Failed> {
 /// Ends the running case: this machine lacks something.
 pub(crate) fn skip(reason: &str) -> ! {
     std::io::Write::write_all(&mut std::io::stderr(), reason.as_bytes()).unwrap();
-    std::process::exit(SKIPPED);
+    std::panic::resume_unwind(Box::new(Skipped));
 }
 
 /// What another program says.
