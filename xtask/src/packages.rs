@@ -33,13 +33,15 @@ pub(crate) const VM: &[&str] = &["cpio", "e2fsprogs", "kmod", "xz-utils", "zstd"
 
 /// Installs QEMU. Where parts of it are here from backports already, the rest has to match them.
 pub(crate) fn install_qemu() -> Result<()> {
-    const QEMU: &str = "qemu-system-x86";
-    if missing(&[QEMU])?.is_empty() {
+    // The second makes its disks.
+    const QEMU: [&str; 2] = ["qemu-system-x86", "qemu-utils"];
+    if missing(&QEMU)?.is_empty() {
         return Ok(());
     }
     step::step("installing QEMU");
     step::output(&mut apt(&["update"]))?;
-    let install = ["install", "-y", "--no-install-recommends", QEMU];
+    let [system, utils] = QEMU;
+    let install = ["install", "-y", "--no-install-recommends", system, utils];
     if step::output(apt(&["--simulate"]).args(install)).is_ok() {
         return step::output(&mut apt(&install)).map(drop);
     }

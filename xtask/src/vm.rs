@@ -3,12 +3,23 @@
 //!
 //! QEMU emulates the processor: one boot serves a whole suite, and no time taken there means
 //! anything. Each run starts from the same disk; what it writes is thrown away.
+//!
+//! A command may take the machine down: it finds SYSC_VM_CONTROL, a directory of the host's, and
+//! leaves word there. The machine then boots again on the disk as it is, and the same command is run
+//! again, with the number of the boot in SYSC_VM_BOOT:
+//!
+//! ```text
+//! reboot     it is about to reboot
+//! power-cut  after so many milliseconds the power is to fail
+//! ```
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::{cache, packages, rootfs, step, target};
 
@@ -53,7 +64,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
     let work = std::env::temp_dir().join(format!("sysc-vm-{}", std::process::id()));
     fs::create_dir(&work).with_context(|| format!("make {}", work.display()))?;
-    let ended = boot(args, &image, &work, &binaries, &script(args, &tests));
+    let machine = Machine { args, image: &image, work: &work, binaries: &binaries };
+    let ended = machine.run(&command(args, &tests));
     fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
     ended
 }
@@ -87,68 +99,174 @@ fn kernels(image: &Path) -> Result<Vec<String>> {
 }
 
 /// The command as a script for the guest.
-fn script(args: &Args, tests: &[PathBuf]) -> String {
-    let environment = "export SYSC_TESTS_MACHINE=vm SYSC_TESTS_SLOW=6 SYSC_BIN=/mnt/share\n\
-                       export SYSC_DEBIAN=/srv/debian RUST_BACKTRACE=1\n";
+fn command(args: &Args, tests: &[PathBuf]) -> String {
     let quoted = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
-    let command = match args.command.as_slice() {
+    match args.command.as_slice() {
         [] => {
             let name = |test: &PathBuf| test.file_name().unwrap_or_default().to_owned();
             let run = |test| format!("deps/{} || code=1\n", name(test).to_string_lossy());
-            format!("code=0\n{}exit $code", tests.iter().map(run).collect::<String>())
+            format!("code=0\n{}exit $code\n", tests.iter().map(run).collect::<String>())
         }
-        words => format!("exec {}", words.iter().map(quoted).collect::<Vec<_>>().join(" ")),
-    };
-    format!("{environment}{command}\n")
+        words => format!("exec {}\n", words.iter().map(quoted).collect::<Vec<_>>().join(" ")),
+    }
 }
 
-fn boot(args: &Args, image: &Path, work: &Path, share: &Path, script: &str) -> Result<ExitCode> {
-    let control = work.join("control");
-    fs::create_dir(&control)?;
-    fs::copy(step::root().join("xtask/vm/agent.sh"), control.join("agent"))?;
-    fs::write(control.join("command"), script)?;
-    let console = work.join("console");
+/// What one run takes.
+struct Machine<'a> {
+    args: &'a Args,
+    image: &'a Path,
+    work: &'a Path,
+    binaries: &'a Path,
+}
 
-    step::step(&format!("booting the virtual machine, kernel {}", args.kernel));
-    // Each end takes the next along: this program's end timeout's, and that one QEMU's.
-    let mut qemu = Command::new("setpriv");
-    qemu.args(["--pdeathsig", "KILL", "timeout", "--foreground", "--kill-after=5"])
-        .arg(args.timeout.to_string())
-        .args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults"])
-        .args(["-no-user-config", "-display", "none", "-no-reboot", "-machine", "pc,vmport=off"])
-        .args(["-cpu", "max", "-smp", "2", "-m", &args.memory])
-        .args(["-accel", &accelerator()])
-        .arg("-kernel")
-        .arg(image.join(format!("vmlinuz-{}", args.kernel)))
-        .arg("-initrd")
-        .arg(image.join(format!("initrd-{}", args.kernel)))
-        .args(["-append", &command_line(args)])
-        .arg("-drive")
-        .arg(format!("if=none,id=root,format=raw,snapshot=on,file={}/disk.raw", image.display()))
-        .args(["-device", "virtio-blk-pci,drive=root", "-device", "virtio-rng-pci"])
-        .arg("-fsdev")
-        .arg(format!("local,id=control,security_model=none,path={}", control.display()))
-        .args(["-device", "virtio-9p-pci,fsdev=control,mount_tag=control", "-fsdev"])
-        .arg(format!("local,id=share,security_model=none,readonly=on,path={}", share.display()))
-        .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
-        .args(["-device", "virtio-serial-pci", "-chardev", "file,id=output,path=/dev/fd/1"])
-        .args(["-device", "virtserialport,chardev=output,name=output", "-serial"])
-        .arg(format!("file:{}", console.display()))
-        .env("TMPDIR", work)
-        .stdin(Stdio::null());
-    // Through a pipe: QEMU opens the file anew, and would truncate one that this prints to.
-    let status = step::watched(&mut qemu, |_| ())?;
-
-    let booted = fs::read_to_string(control.join("booted")).unwrap_or_default();
-    if status.code() == Some(124) {
-        bail!("vm: {} s ran out\n{}", args.timeout, last_words(&console));
+impl Machine<'_> {
+    /// Boots, and boots again for as long as the command says that it wants to.
+    fn run(&self, command: &str) -> Result<ExitCode> {
+        fs::create_dir(self.control())?;
+        fs::copy(step::root().join("xtask/vm/agent.sh"), self.control().join("agent"))?;
+        self.make_disk()?;
+        let limit = Duration::from_secs(self.args.timeout.into());
+        let deadline = Instant::now() + limit;
+        for boot in 1.. {
+            let environment = "export SYSC_TESTS_MACHINE=vm SYSC_TESTS_SLOW=6 SYSC_BIN=/mnt/share\n\
+                               export SYSC_DEBIAN=/srv/debian RUST_BACKTRACE=1\n";
+            let own = format!("export SYSC_VM_CONTROL=/run/control SYSC_VM_BOOT={boot}\n");
+            fs::write(self.control().join("command"), format!("{environment}{own}{command}"))?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Some(code) = self.boot(left)? {
+                return Ok(code);
+            }
+        }
+        bail!("vm: more boots than there are numbers")
     }
-    let Ok(code) = fs::read_to_string(control.join("status")) else {
-        bail!("vm: the guest went down by itself ({status})\n{}", last_words(&console));
-    };
-    let code: u8 = code.trim().parse().context("the guest's exit status is a number")?;
-    step::step(&format!("the virtual machine is off (up, state, kernel: {})", booted.trim()));
-    Ok(ExitCode::from(code))
+
+    fn control(&self) -> PathBuf {
+        self.work.join("control")
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.work.join("disk.qcow2")
+    }
+
+    /// What this run writes, over the image.
+    fn make_disk(&self) -> Result<()> {
+        let mut make = Command::new("qemu-img");
+        make.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]);
+        step::output(make.arg(self.image.join("disk.raw")).arg(self.disk())).map(drop)
+    }
+
+    /// `None`: the machine is to boot again.
+    fn boot(&self, limit: Duration) -> Result<Option<ExitCode>> {
+        let (args, console, control) = (self.args, self.work.join("console"), self.control());
+        step::step(&format!("booting the virtual machine, kernel {}", args.kernel));
+        let mut qemu = self.qemu(&console, limit);
+        // A power cut is the end of QEMU: what the guest had written and not flushed is lost.
+        let pid_file = self.work.join("pid");
+        qemu.arg("-pidfile").arg(&pid_file);
+        let over = AtomicBool::new(false);
+        let (status, cut) = std::thread::scope(|scope| {
+            let cut = scope.spawn(|| cut_power_when_asked(&control, &pid_file, &over));
+            // Through a pipe: QEMU opens the file anew, and would truncate one that this prints to.
+            let status = step::watched(&mut qemu, |_| ());
+            over.store(true, Ordering::Relaxed);
+            (status, cut.join())
+        });
+        let status = status?;
+        if cut.map_err(|_| anyhow!("vm: a panic"))?? {
+            step::step("the power has failed");
+            return Ok(None);
+        }
+        if fs::remove_file(control.join("reboot")).is_ok() && status.code() != Some(124) {
+            step::step("the virtual machine reboots");
+            return Ok(None);
+        }
+
+        let booted = fs::read_to_string(control.join("booted")).unwrap_or_default();
+        if status.code() == Some(124) {
+            bail!("vm: {} s ran out\n{}", args.timeout, last_words(&console));
+        }
+        let Ok(code) = fs::read_to_string(control.join("status")) else {
+            bail!("vm: the guest went down by itself ({status})\n{}", last_words(&console));
+        };
+        let code: u8 = code.trim().parse().context("the guest's exit status is a number")?;
+        step::step(&format!("the virtual machine is off (up, state, kernel: {})", booted.trim()));
+        Ok(Some(ExitCode::from(code)))
+    }
+
+    fn qemu(&self, console: &Path, limit: Duration) -> Command {
+        let (args, control) = (self.args, self.control());
+        // Each end takes the next along: this program's end timeout's, and that one QEMU's.
+        let mut qemu = Command::new("setpriv");
+        qemu.args(["--pdeathsig", "KILL", "timeout", "--foreground", "--kill-after=5"])
+            .arg(limit.as_secs().max(1).to_string())
+            .args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults"])
+            .args([
+                "-no-user-config",
+                "-display",
+                "none",
+                "-no-reboot",
+                "-machine",
+                "pc,vmport=off",
+            ])
+            .args(["-cpu", "max", "-smp", "2", "-m", &args.memory])
+            .args(["-accel", &accelerator()])
+            .arg("-kernel")
+            .arg(self.image.join(format!("vmlinuz-{}", args.kernel)))
+            .arg("-initrd")
+            .arg(self.image.join(format!("initrd-{}", args.kernel)))
+            .args(["-append", &command_line(args)])
+            // The guest has a disk with a cache that it must flush. A flush brings what QEMU holds
+            // to the host's page cache, which outlives QEMU, and does not wait for the host's disk.
+            .arg("-drive")
+            .arg(format!(
+                "if=none,id=root,format=qcow2,cache=unsafe,file={}",
+                self.disk().display()
+            ))
+            .args(["-device", "virtio-blk-pci,drive=root", "-device", "virtio-rng-pci"])
+            .arg("-fsdev")
+            .arg(format!("local,id=control,security_model=none,path={}", control.display()))
+            .args(["-device", "virtio-9p-pci,fsdev=control,mount_tag=control", "-fsdev"])
+            .arg(format!(
+                "local,id=share,security_model=none,readonly=on,path={}",
+                self.binaries.display()
+            ))
+            .args(["-device", "virtio-9p-pci,fsdev=share,mount_tag=share"])
+            .args(["-device", "virtio-serial-pci", "-chardev", "file,id=output,path=/dev/fd/1"])
+            .args(["-device", "virtserialport,chardev=output,name=output", "-serial"])
+            .arg(format!("file:{}", console.display()))
+            .env("TMPDIR", self.work)
+            .stdin(Stdio::null());
+        qemu
+    }
+}
+
+/// Kills QEMU when the guest asks for it, which is answered.
+fn cut_power_when_asked(control: &Path, pid_file: &Path, over: &AtomicBool) -> Result<bool> {
+    let asked = control.join("power-cut");
+    while !over.load(Ordering::Relaxed) {
+        // Not yet there, or not yet written.
+        let patience = fs::read_to_string(&asked).ok().and_then(|text| text.trim().parse().ok());
+        let Some(patience) = patience else {
+            nap(Duration::from_millis(20));
+            continue;
+        };
+        nap(Duration::from_millis(patience));
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        let pid = fs::read_to_string(pid_file).context("read QEMU's pid")?;
+        let pid = pid.trim().parse().ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.context("QEMU's pid is a number")?;
+        fs::remove_file(&asked)?;
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).context("kill QEMU")?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file's appearance has no descriptor to wait on")]
+fn nap(pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// SYSC_VM_ACCEL names QEMU's accelerator on machines that have one.
