@@ -21,6 +21,9 @@ pub struct State {
     pub pid: Option<i32>,
     /// Its start time in clock ticks since boot: tells it from a later process of that pid.
     pub start_time: Option<u64>,
+    /// Which boot both are of; empty in files of before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub boot: String,
     /// When it last started, RFC 3339; empty before the first start.
     #[serde(default)]
     pub started_at: String,
@@ -204,6 +207,7 @@ impl State {
             status: Status::Created,
             pid: None,
             start_time: None,
+            boot: String::new(),
             started_at: String::new(),
             finished_at: String::new(),
             exit_code: 0,
@@ -219,6 +223,35 @@ impl State {
             network: None,
         }
     }
+
+    /// The same after an end that nobody saw.
+    #[must_use]
+    pub(crate) fn ended_unseen(self) -> Self {
+        /// The predecessor's word for that.
+        const EXIT_CODE_UNKNOWN: i32 = 137;
+        Self {
+            status: Status::Stopped,
+            pid: None,
+            start_time: None,
+            exit_code: EXIT_CODE_UNKNOWN,
+            exit: Some(Exit::Unknown),
+            ready: false,
+            ..self
+        }
+    }
+
+    /// Its pid and start time mean nothing after another boot: somebody else may have both.
+    #[must_use]
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot.is_empty() || self.boot == boot()
+    }
+}
+
+/// This boot of the host; empty where the kernel does not tell.
+#[must_use]
+pub fn boot() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 #[cfg(test)]

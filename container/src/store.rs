@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, During};
 use crate::id::{ContainerId, ContainerName, is_hex};
 use crate::layout::{Layout, bundle, running};
-use crate::state::{Exit, State, Status};
+use crate::state::State;
 
 const DIRECTORY_MODE: u32 = 0o750;
 const STATE_MODE: u32 = 0o700;
@@ -304,7 +304,15 @@ impl Container {
 
     /// What the shim wrote last, whether it lives or not.
     pub fn saved_state(&self) -> Result<State> {
-        Ok(file::read_json(&self.dir.join(bundle::STATE))?.unwrap_or_else(State::created))
+        let path = self.dir.join(bundle::STATE);
+        match file::read_json(&path) {
+            // What is true for one boot only is not synced, and a power cut leaves nothing of it in
+            // the file on some filesystems.
+            Err(Error::Corrupt { .. }) if fs::metadata(&path).is_ok_and(|file| file.len() == 0) => {
+                Ok(State::created().ended_unseen())
+            }
+            state => Ok(state?.unwrap_or_else(State::created)),
+        }
     }
 
     /// Writes the state; for the shim, or whoever [`Self::seize`]d the container of a dead one.
@@ -324,15 +332,7 @@ impl Container {
         if !state.status.is_live() {
             return Ok(state);
         }
-        Ok(State {
-            status: Status::Stopped,
-            pid: None,
-            start_time: None,
-            exit_code: EXIT_CODE_UNKNOWN,
-            exit: Some(Exit::Unknown),
-            ready: false,
-            ..state
-        })
+        Ok(state.ended_unseen())
     }
 
     /// Whether a shim lives.
@@ -388,11 +388,11 @@ impl Container {
     }
 }
 
-/// Nobody saw it end; the predecessor's word for that.
-const EXIT_CODE_UNKNOWN: i32 = 137;
-
 /// Whether the process of that pid is still the one that was started.
 fn init_runs(state: &State) -> bool {
+    if !state.is_of_this_boot() {
+        return false;
+    }
     let (Some(pid), Some(start_time)) = (state.pid, state.start_time) else { return false };
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     // The second field is in parentheses and may hold anything; the 22nd is the start time

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{
     Log, Namespaces, NetworkFiles, Process, Resources, RestartPolicy, Security, VERSION,
 };
+use crate::state::{Exit, Status};
 
 struct World {
     dir: TempDir,
@@ -229,6 +230,29 @@ fn an_end_that_nobody_saw() {
     assert_eq!((state.status, state.exit_code), (Status::Stopped, 137));
     assert_eq!(state.exit, Some(Exit::Unknown));
     assert_eq!(made.saved_state().unwrap(), running);
+}
+
+#[test]
+fn after_a_power_cut() {
+    let world = World::new();
+    let made = world.make(None);
+    // Whoever has that pid has it since another boot.
+    let pid = i32::try_from(std::process::id()).unwrap();
+    let start_time = linux::process::start_time(linux::process::Pid::current()).unwrap();
+    let running = State {
+        status: Status::Running,
+        pid: Some(pid),
+        start_time: Some(start_time),
+        boot: crate::state::boot(),
+        ..State::created()
+    };
+    made.save_state(&running).unwrap();
+    assert_eq!(made.state().unwrap().status, Status::Running);
+    made.save_state(&State { boot: "another".into(), ..running }).unwrap();
+    assert_eq!(made.state().unwrap().status, Status::Stopped);
+    std::fs::write(made.dir.join(bundle::STATE), "").unwrap();
+    let state = made.state().unwrap();
+    assert_eq!((state.status, state.exit), (Status::Stopped, Some(Exit::Unknown)));
 }
 
 #[test]

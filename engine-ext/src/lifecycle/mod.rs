@@ -83,5 +83,6 @@ pub fn shown(config: &container::Config) -> &str {
 
 /// The init of a container that has one.
 fn init(state: &container::State) -> Option<(Pid, u64)> {
-    Some((Pid::new(state.pid?)?, state.start_time?))
+    let init = (Pid::new(state.pid?)?, state.start_time?);
+    state.is_of_this_boot().then_some(init)
 }

@@ -57,6 +57,7 @@ impl Record {
         self.state.status = Status::Running;
         self.state.pid = Some(pid.get());
         self.state.start_time = start_time;
+        self.state.boot = container::state::boot();
         self.state.started_at = now();
         self.state.error = String::new();
         self.state.oom_killed = false;
