@@ -97,6 +97,23 @@ impl BlockDevice {
             .ok_or_else(|| Error::new(format!("parse {}", path.display()), Errno::INVAL))
     }
 
+    /// Its disk's scheduler, `bfq` or `none`; `None` for what has none, as a stack of other disks.
+    pub fn scheduler(&self) -> Result<Option<String>> {
+        let dir = match (self.partition, self.dir.parent()) {
+            (Some(_), Some(disk)) => disk,
+            _ => &self.dir,
+        };
+        // The one that is at work stands in brackets, among those that could be.
+        match file::read_to_string(dir.join("queue/scheduler")) {
+            Ok(text) => Ok(text
+                .split_once('[')
+                .and_then(|(_, rest)| rest.split_once(']'))
+                .map(|(active, _)| active.to_owned())),
+            Err(e) if e.is(Errno::NOENT) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// What the kernel calls its node below /dev: `sda1`, `mapper/x` for no device (those are
     /// links), `cciss/c0d0` for a few.
     pub fn node_name(&self) -> Result<String> {
@@ -158,10 +175,13 @@ mod tests {
         assert_eq!((&*disk.name, disk.partition, disk.disk().unwrap()), ("sda", None, None));
         assert_eq!(disk.bytes().unwrap(), 1 << 20);
         assert_eq!(disk.node_name().unwrap(), "cciss/c0d0");
+        assert_eq!(disk.scheduler().unwrap(), None);
+        fs::write(disk.sysfs_dir().join("queue/scheduler"), "none [mq-deadline] bfq\n").unwrap();
         let partitions = disk.partitions().unwrap();
         let names: Vec<_> = partitions.iter().map(|partition| &*partition.name).collect();
         assert_eq!(names, ["sda2", "sda10"]);
         assert_eq!(partitions[1].number, number(259, 0));
+        assert_eq!(partitions[1].scheduler().unwrap().as_deref(), Some("mq-deadline"));
         assert_eq!(partitions[0].disk().unwrap(), Some(disk));
         assert_eq!(partitions[0].node_name().unwrap(), "sda2");
         assert_eq!(partitions[0].partitions().unwrap(), []);

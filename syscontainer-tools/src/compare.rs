@@ -34,7 +34,7 @@ pub fn compare(live: &Running, links: &Links, record: &Record) -> Result<Vec<Fin
     let throttles = live.cgroup.throttles()?;
     for kind in LimitKind::ALL {
         for limit in kind.of(record) {
-            let drift = limit_drift(kind, limit, &throttles);
+            let drift = limit_drift(live, kind, limit, &throttles);
             findings.push(Finding { kind: kind.name(), name: limit.path.clone(), drift });
         }
     }
@@ -54,12 +54,21 @@ pub fn compare(live: &Running, links: &Links, record: &Record) -> Result<Vec<Fin
     Ok(findings)
 }
 
-/// Shares are shown on a scale of the scheduler's own, and not compared.
-fn limit_drift(kind: LimitKind, limit: &LimitEntry, throttles: &[Throttle]) -> Option<String> {
-    let wanted = kind.throttle()?;
+fn limit_drift(
+    live: &Running,
+    kind: LimitKind,
+    limit: &LimitEntry,
+    throttles: &[Throttle],
+) -> Option<String> {
     let device = device::limited(limit);
-    let is_its = |throttle: &&Throttle| throttle.device == device && throttle.kind == wanted;
-    let found = throttles.iter().find(is_its).map_or(0, |throttle| throttle.rate);
+    let found = match kind.throttle() {
+        Some(wanted) => {
+            let is_its = |one: &&Throttle| one.device == device && one.kind == wanted;
+            throttles.iter().find(is_its).map_or(0, |throttle| throttle.rate)
+        }
+        // A disk that is gone has no share, and its device is told of.
+        None => live.cgroup.weight(device).ok().flatten().map_or(0, u64::from),
+    };
     let shown = |rate: &str| if rate == "0" { "none".to_owned() } else { rate.to_owned() };
     let found = found.to_string();
     (found != limit.value).then(|| format!("is {}, not {}", shown(&found), shown(&limit.value)))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::need::{BUSYBOX, DEBIAN, ROOT};
+use tests::need::{BFQ, BUSYBOX, DEBIAN, ROOT};
 use tests::{Container, Disk, Story, World, story};
 
 use crate::added::{nodes, sh};
@@ -17,6 +17,8 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_disk::limits_are_in_force", &[ROOT, BUSYBOX], limits),
         story("hotplug_disk::a_disk_with_its_partitions", &[ROOT, BUSYBOX], partitions),
         story("hotplug_disk::partitions_that_come_later", &[ROOT, BUSYBOX], watch),
+        story("hotplug_disk::a_reload_takes_nothing_away", &[ROOT, DEBIAN], reloads),
+        story("hotplug_disk::shares_are_in_force", &[ROOT, BUSYBOX, BFQ], shares),
         story("hotplug_disk::another_disk_of_that_name", &[ROOT, BUSYBOX], identity),
         story("hotplug_disk::the_guests_udev_hears_of_it", &[ROOT, BUSYBOX], uevent),
     ]
@@ -44,6 +46,46 @@ fn services(world: &World) -> Result<()> {
         .exec(["systemd-run", "--wait", "--unit", "gone", "sh", "-c", after, major, minor])
         .output()?;
     ensure!(refused.code() != 0, "the rule is gone: {refused}");
+    container.remove()
+}
+
+/// A service opens it all the time while its systemd, and the host's where it is one, reload.
+fn reloads(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    let container = world.boot(&["--name", "web"], &world.debian()?)?;
+    let open = "dd if=/dev/xvdb of=/dev/null bs=4k count=1 iflag=direct";
+    let unit = format!(
+        "until {open}; do sleep 0.1; done; n=0; while {open} 2>/run/why; do n=$((n + 1)); \
+         echo $n > /run/count; sleep 0.02; done; cp /run/why /run/failed"
+    );
+    container.exec(["systemd-run", "--quiet", "--unit", "before", "sh", "-c", &unit]).ok()?;
+    world.tools(["add-device", "web", &format!("{}:/dev/xvdb", disk.path)]).ok()?;
+    let goes_on = |after: &str| -> Result<()> {
+        let count = || -> Result<u64> {
+            let read = container.exec(["cat", "/run/count"]).output()?;
+            read.line().parse().with_context(|| read.to_string())
+        };
+        let before = count().unwrap_or(0);
+        world.until(&format!("it goes on after {after}"), Duration::from_secs(20), || {
+            ensure!(container.exec(["cat", "/run/failed"]).output()?.code() != 0, "refused");
+            Ok((count()? > before + 2).then_some(()))
+        })?;
+        let new = ["systemd-run", "--quiet", "--wait", "sh", "-c", open];
+        container.exec(new).ok().map(drop).with_context(|| format!("a new one after {after}"))
+    };
+    goes_on("nothing")?;
+    for verb in ["daemon-reload", "daemon-reexec"] {
+        container.exec(["systemctl", verb]).ok()?;
+        goes_on(&format!("a {verb} inside"))?;
+    }
+    if Path::new("/run/systemd/system").exists() {
+        world.tool("systemctl").arg("daemon-reload").ok()?;
+        goes_on("the host's daemon-reload")?;
+    }
+    world.tools(["remove-device", "web", &disk.path]).ok()?;
+    world.until("it is refused", Duration::from_secs(20), || {
+        Ok((container.exec(["cat", "/run/failed"]).output()?.code() == 0).then_some(()))
+    })?;
     container.remove()
 }
 
@@ -121,6 +163,70 @@ fn limits(world: &World) -> Result<()> {
         .code(2)?
         .expect_stderr("Invalid weight for device")?;
     ensure!(refused.stdout.is_empty() && listed(world, &container)?.is_empty(), "{refused}");
+    container.remove()
+}
+
+/// The line of the disk in the container's own file of shares.
+fn share(container: &Container<'_>, file: &str, number: &str) -> Result<String> {
+    let v1 = Path::new("/sys/fs/cgroup/blkio").join(container.cgroup());
+    let path = match v1.exists() {
+        true => v1.join("blkio.bfq.weight_device"),
+        false => Path::new("/sys/fs/cgroup").join(container.cgroup()).join(file),
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let line = text.lines().find_map(|line| line.strip_prefix(number)?.strip_prefix(' '));
+    Ok(line.unwrap_or("none").to_owned())
+}
+
+/// Kept to by the disk's scheduler, or on v2 by io.cost; by nobody it is refused.
+fn shares(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    let (path, number) = (&disk.path, disk.number()?);
+    let scheduler = format!("/sys/block/{}/queue/scheduler", path.trim_start_matches("/dev/"));
+    std::fs::write(&scheduler, "none")?;
+    let container = world.sleeper(&["--name", "web"])?;
+    let with = |verb, weight: &str| {
+        let share = format!("{path}:{weight}");
+        let device = (verb == "add-device").then_some(path);
+        world.tools([verb, "--blkio-weight-device", &share, "web"]).args(device)
+    };
+    with("add-device", "500").code(8)?.expect_stderr(&format!("; try: echo bfq > {scheduler}"))?;
+    ensure!(listed(world, &container)?.is_empty(), "and nothing is added");
+
+    std::fs::write(&scheduler, "bfq")?;
+    let here = |file| share(&container, file, &number);
+    with("add-device", "500").ok()?;
+    ensure!(here("io.bfq.weight")? == "500", "in force: {}", here("io.bfq.weight")?);
+    with("update-device", "300").ok()?;
+    ensure!(here("io.bfq.weight")? == "300", "in force: {}", here("io.bfq.weight")?);
+    world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+    with("update-device", "0").ok()?;
+    ensure!(here("io.bfq.weight")? == "none", "as every disk: {}", here("io.bfq.weight")?);
+    with("update-device", "300").ok()?;
+    // With another scheduler it goes.
+    std::fs::write(&scheduler, "none")?;
+    let gone = format!("blkio weight {path}: is none, not 300\n");
+    world.tools(["diff", "web"]).code(1)?.expect_stdout(&gone)?;
+    std::fs::write(&scheduler, "bfq")?;
+    world.tools(["reconcile", "web"]).ok()?;
+    ensure!(here("io.bfq.weight")? == "300", "in force again: {}", here("io.bfq.weight")?);
+    std::fs::write(&scheduler, "none")?;
+    world.tools(["remove-device", "web", path]).ok()?;
+
+    let cost = Path::new("/sys/fs/cgroup/io.cost.qos");
+    if cost.exists() {
+        std::fs::write(cost, format!("{number} enable=1"))?;
+        let shared = (|| {
+            with("add-device", "500").ok()?;
+            ensure!(here("io.weight")? == "4950", "in force: {}", here("io.weight")?);
+            world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+            world.tools(["remove-device", "web", path]).ok()?;
+            ensure!(here("io.weight")? == "none", "as every disk: {}", here("io.weight")?);
+            Ok(())
+        })();
+        std::fs::write(cost, format!("{number} enable=0"))?;
+        shared?;
+    }
     container.remove()
 }
 

@@ -55,6 +55,7 @@ pub const ALL: &[Need] = &[
     OPEN_VSWITCH,
     SCSI_DEBUG,
     MODULES,
+    BFQ,
 ];
 
 pub const ROOT: Need = Need {
@@ -160,6 +161,22 @@ pub const STRACE: Need = Need { name: "strace", check: || program("strace") };
 pub const SCSI_DEBUG: Need = Need { name: "scsi_debug", check: || module("scsi_debug") };
 
 pub const MODULES: Need = Need { name: "modules", check: || module("dummy") };
+
+/// A scheduler of disks that keeps to shares.
+pub const BFQ: Need = Need {
+    name: "bfq",
+    check: || {
+        // Where it is a module, a disk's list has it once it is loaded.
+        let _ = Command::new("modprobe").args(["-q", "bfq"]).output();
+        let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+        let lists = disks.map(|disk| disk.path().join("queue/scheduler"));
+        let mut lists = lists.filter_map(|list| std::fs::read_to_string(list).ok());
+        match lists.any(|list| list.contains("bfq")) {
+            true => Ok(()),
+            false => Err("the kernel has no BFQ".into()),
+        }
+    },
+};
 
 /// Whether the kernel has it as a module, which can be loaded and removed.
 fn module(name: &str) -> Result<(), String> {

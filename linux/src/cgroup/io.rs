@@ -1,11 +1,8 @@
-//! Shares and upper bounds of disk traffic.
-//!
-//! Shares need a scheduler that knows them: BFQ for `*.bfq.*`, the io.cost model for `io.weight`,
-//! CFQ (gone since Linux 5.0) for the rest. Documentation/block/bfq-iosched.rst, cgroup-v2.rst "IO".
+//! Upper bounds of disk traffic. Shares are in `shares`.
 
-use super::plan::{Plan, Setting, unsupported};
+use super::plan::{Plan, Setting};
 use super::resources::{Block, Throttle, ThrottleKind};
-use super::{Cgroup, Place, Version};
+use super::{Cgroup, Version, shares};
 use crate::error::{Errno, Error, Result};
 
 impl Cgroup {
@@ -31,7 +28,7 @@ impl Cgroup {
             Some(place) => place,
             None => self.place_for(member, "io")?,
         };
-        plan_weights(place, block, plan)?;
+        shares::plan(place, block, plan)?;
         for throttle in &block.throttles {
             plan.push(&place.dir, throttle_setting(place.hierarchy.version, throttle));
         }
@@ -135,101 +132,9 @@ fn throttle_setting(version: Version, throttle: &Throttle) -> Setting {
     }
 }
 
-/// The files of a host for one purpose; the first that is there is used.
-struct WeightFiles {
-    member: &'static str,
-    choices: &'static [(&'static str, Scale)],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scale {
-    /// 10 to 1000, as asked.
-    Plain,
-    /// 1 to 10000.
-    IoWeight,
-}
-
-fn plan_weights(place: &Place, block: &Block, plan: &mut Plan) -> Result<()> {
-    let v1 = place.hierarchy.version == Version::V1;
-    const V2: &[(&str, Scale)] = &[("io.bfq.weight", Scale::Plain), ("io.weight", Scale::IoWeight)];
-    let own = WeightFiles {
-        member: "blockIO.weight",
-        choices: match v1 {
-            true => &[("blkio.weight", Scale::Plain), ("blkio.bfq.weight", Scale::Plain)],
-            false => V2,
-        },
-    };
-    let device = WeightFiles {
-        member: "blockIO.weightDevice",
-        choices: match v1 {
-            true => {
-                &[("blkio.weight_device", Scale::Plain), ("blkio.bfq.weight_device", Scale::Plain)]
-            }
-            false => V2,
-        },
-    };
-    let leaf = WeightFiles {
-        member: "blockIO.leafWeight",
-        choices: if v1 { &[("blkio.leaf_weight", Scale::Plain)] } else { &[] },
-    };
-    let leaf_device = WeightFiles {
-        member: "blockIO.weightDevice",
-        choices: if v1 { &[("blkio.leaf_weight_device", Scale::Plain)] } else { &[] },
-    };
-    if let Some(weight) = block.weight {
-        plan.push(&place.dir, own.setting(place, weight)?);
-    }
-    if let Some(weight) = block.leaf_weight {
-        plan.push(&place.dir, leaf.setting(place, weight)?);
-    }
-    for one in &block.devices {
-        if let Some(weight) = one.weight {
-            let setting = device.setting(place, weight)?;
-            plan.push(&place.dir, setting.of_object(one.device, "default"));
-        }
-        if let Some(weight) = one.leaf_weight {
-            let setting = leaf_device.setting(place, weight)?;
-            plan.push(&place.dir, setting.of_object(one.device, "default"));
-        }
-    }
-    Ok(())
-}
-
-impl WeightFiles {
-    fn setting(&self, place: &Place, weight: u16) -> Result<Setting> {
-        let there = |(file, _): &&(&str, Scale)| place.dir.join(file).exists();
-        let Some((file, scale)) = self.choices.iter().find(there) else {
-            return Err(unsupported(
-                self.member,
-                weight,
-                "shares of a disk need the BFQ scheduler, or io.cost on cgroup v2",
-            ));
-        };
-        let weight = match scale {
-            _ if weight == 0 => "default".to_owned(),
-            Scale::Plain => weight.to_string(),
-            Scale::IoWeight => io_weight(weight).to_string(),
-        };
-        Ok(Setting::new(self.member, *file, weight))
-    }
-}
-
-/// 10 to 1000 laid out on 1 to 10000, as runc and crun do.
-fn io_weight(weight: u16) -> u16 {
-    let scaled = 1 + u32::from(weight.saturating_sub(10)) * 9999 / 990;
-    u16::try_from(scaled).unwrap_or(10_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn weights_are_laid_out_on_the_other_scale() {
-        for (weight, expected) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000)] {
-            assert_eq!(io_weight(weight), expected, "{weight}");
-        }
-    }
 
     #[test]
     fn bounds_are_read_back() {

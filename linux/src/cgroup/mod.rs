@@ -33,6 +33,7 @@ mod pressure;
 pub mod program;
 mod remove;
 pub mod resources;
+mod shares;
 mod tree;
 
 pub use blkio_stat::{BlockUsage, BlockUsages};
@@ -50,6 +51,7 @@ pub use memory::{MemoryEvents, MemoryStat, SwapUsage};
 pub use path::CgroupPath;
 pub use pressure::Pressure;
 pub use resources::{Bound, Resources};
+pub use shares::Shares;
 
 use self::kernfs::read_bounded;
 use crate::error::{Context as _, Errno, Error, Result};

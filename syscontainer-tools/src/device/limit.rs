@@ -7,7 +7,7 @@ use linux::cgroup::Resources;
 use linux::cgroup::resources::{Block, DeviceWeight, Throttle, ThrottleKind};
 use linux::device::DeviceNumber;
 
-use super::{LimitKind, QosLimit};
+use super::{LimitKind, QosLimit, host};
 use crate::error::{Error, Result};
 use crate::record::{LimitEntry, Record};
 
@@ -128,28 +128,27 @@ pub(crate) fn check_whole_disk(device: DeviceNumber) -> Result<()> {
     }
 }
 
-/// Shares need a scheduler that knows them; that is told before anything is changed.
+/// Shares need somebody who keeps to them; that is told before anything is changed.
 ///
 /// # Errors
-/// A share is asked for and the cgroup of `live` has no file for it.
+/// A share is asked for of a disk that nobody shares out.
 pub(crate) fn check_weights(live: &Running, limits: &[QosLimit]) -> Result<()> {
-    const FILES: [(&str, &str); 4] = [
-        ("blkio", "blkio.bfq.weight_device"),
-        ("blkio", "blkio.weight_device"),
-        ("io", "io.bfq.weight"),
-        ("io", "io.weight"),
-    ];
-    let there = |(controller, file): &(&str, &str)| {
-        live.cgroup.controller_dir(controller).is_some_and(|dir| dir.join(file).exists())
-    };
-    match limits.iter().find(|limit| limit.kind == LimitKind::Weight) {
-        Some(limit) if !FILES.iter().any(there) => Err(Error::Unsupported(format!(
+    let asked = |limit: &&QosLimit| limit.kind == LimitKind::Weight && limit.value != 0;
+    for limit in limits.iter().filter(asked) {
+        let disk = BlockDevice::of(host::node(&limit.device)?.number)?;
+        if live.cgroup.shares(disk.number)?.is_some() {
+            continue;
+        }
+        let scheduler = disk.scheduler()?.unwrap_or_else(|| "none".into());
+        return Err(Error::Unsupported(format!(
             "device not support cfq:{}; shares of a disk need the BFQ scheduler, or io.cost on \
-             cgroup v2",
-            limit.device.display()
-        ))),
-        _ => Ok(()),
+             cgroup v2, and the scheduler of {} is {scheduler}; try: echo bfq > \
+             /sys/block/{1}/queue/scheduler",
+            limit.device.display(),
+            disk.name
+        )));
     }
+    Ok(())
 }
 
 fn find<'a>(limits: &'a [LimitEntry], wanted: &LimitEntry) -> Option<&'a LimitEntry> {
