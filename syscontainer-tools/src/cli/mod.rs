@@ -8,6 +8,7 @@ mod path;
 mod recover;
 mod relabel;
 mod route;
+mod verbs;
 mod watch;
 
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use container::DaemonJson;
 use container::Store;
 use container::daemon_json::DAEMON_JSON;
@@ -33,6 +34,7 @@ use crate::privileges;
 use crate::session::{Scope, Session};
 use crate::target::{Places, RECORDS, Target};
 use output::Output;
+use verbs::Verb;
 
 /// Add devices, links, routes and paths to containers while they run
 ///
@@ -40,11 +42,9 @@ use output::Output;
 /// syscontainer-tools means the same program.
 #[derive(Debug, Parser)]
 #[command(name = "isulad-tools", version, disable_help_subcommand = true, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(flatten)]
     global: Global,
-    #[command(subcommand)]
-    verb: Verb,
 }
 
 #[derive(Debug, Args)]
@@ -111,30 +111,6 @@ struct Global {
     syslog_service: Option<String>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    AddDevice(device::AddDeviceArgs),
-    RemoveDevice(device::RemoveDeviceArgs),
-    ListDevice(device::ListDeviceArgs),
-    UpdateDevice(device::UpdateDeviceArgs),
-    AddNic(nic::AddNicArgs),
-    RemoveNic(nic::RemoveNicArgs),
-    ListNic(nic::ListNicArgs),
-    UpdateNic(nic::UpdateNicArgs),
-    AddRoute(route::AddRouteArgs),
-    RemoveRoute(route::RemoveRouteArgs),
-    ListRoute(route::ListRouteArgs),
-    AddPath(path::AddPathArgs),
-    RemovePath(path::RemovePathArgs),
-    ListPath(path::ListPathArgs),
-    Inspect(inspect::InspectArgs),
-    Diff(inspect::DiffArgs),
-    Reconcile(inspect::ReconcileArgs),
-    Recover(recover::RecoverArgs),
-    Watch(watch::WatchArgs),
-    Relabel(relabel::RelabelArgs),
-}
-
 /// What every command works with.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -158,9 +134,13 @@ pub fn main() -> ExitCode {
 /// The program under the name that it was called by.
 fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = std::iter::once(OsString::from(name));
-    let matches = command().try_get_matches_from(first.chain(words(arguments)));
-    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli,
+    let words: Vec<OsString> = first.chain(words(arguments)).collect();
+    let parsed = parse(&words).and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((matches, cli))
+    });
+    let (matches, cli) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => return answer(name, &error),
     };
     // A careless parent may have left them blocked, and a session blocks them only for its time.
@@ -172,7 +152,7 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut output = Output::new(name, cli.global.json);
     match context(cli.global, output.clone_settings()) {
         Ok(mut context) => {
-            let done = dispatch(&mut context, cli.verb);
+            let done = dispatch(&mut context, &matches);
             context.output.end(done)
         }
         Err(error) => output.end(Err(error)),
@@ -182,7 +162,25 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// The grammar.
 #[must_use]
 pub fn command() -> Command {
-    Cli::command()
+    program().subcommands(verbs::ALL.iter().map(Verb::command))
+}
+
+/// The grammar without any command.
+fn program() -> Command {
+    Cli::command().subcommand_required(true).arg_required_else_help(true)
+}
+
+/// Takes the words by the grammar of the one command that they name; what that does not understand,
+/// and help, is an answer of the whole grammar.
+fn parse(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let mut named = verbs::ALL.iter().filter(|verb| words.iter().any(|word| word == verb.name));
+    if let (verb, None) = (named.next(), named.next()) {
+        match program().subcommands(verb.map(Verb::command)).try_get_matches_from(words) {
+            Err(error) if error.kind() != ErrorKind::DisplayVersion => {}
+            parsed => return parsed,
+        }
+    }
+    command().try_get_matches_from(words)
 }
 
 /// The words as the grammar knows them: the predecessor took `-name` for `--name`, and `=true` and
@@ -266,29 +264,11 @@ fn context(global: Global, output: Output) -> Result<Context> {
     })
 }
 
-fn dispatch(context: &mut Context, verb: Verb) -> Result<()> {
-    match verb {
-        Verb::AddDevice(args) => device::add(context, &args),
-        Verb::RemoveDevice(args) => device::remove(context, &args),
-        Verb::ListDevice(args) => device::list(context, &args),
-        Verb::UpdateDevice(args) => device::update(context, &args),
-        Verb::AddNic(args) => nic::add(context, &args),
-        Verb::RemoveNic(args) => nic::remove(context, &args),
-        Verb::ListNic(args) => nic::list(context, &args),
-        Verb::UpdateNic(args) => nic::update(context, &args),
-        Verb::AddRoute(args) => route::add(context, &args),
-        Verb::RemoveRoute(args) => route::remove(context, &args),
-        Verb::ListRoute(args) => route::list(context, &args),
-        Verb::AddPath(args) => path::add(context, &args),
-        Verb::RemovePath(args) => path::remove(context, &args),
-        Verb::ListPath(args) => path::list(context, &args),
-        Verb::Inspect(args) => inspect::inspect(context, &args),
-        Verb::Diff(args) => inspect::diff(context, &args),
-        Verb::Reconcile(args) => inspect::reconcile(context, &args),
-        Verb::Recover(args) => recover::recover(context, &args),
-        Verb::Watch(args) => watch::watch(context, &args),
-        Verb::Relabel(args) => args.refuse(),
-    }
+fn dispatch(context: &mut Context, matches: &ArgMatches) -> Result<()> {
+    let (name, matches) = matches.subcommand().expect("the grammar asks for a command");
+    let mut verbs = verbs::ALL.iter();
+    let verb = verbs.find(|verb| verb.name == name).expect("the grammar has no others");
+    verb.run(context, matches)
 }
 
 /// What becomes of a start when something that was added cannot be had any more.

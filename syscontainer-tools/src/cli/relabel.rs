@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::Context;
 use crate::error::{Error, Result};
 
 /// Not supported: the predecessor's made the whole host permissive
@@ -17,13 +18,11 @@ pub(super) struct RelabelArgs {
     rootfs: Option<String>,
 }
 
-impl RelabelArgs {
-    /// The refusal.
-    pub(super) fn refuse(&self) -> Result<()> {
-        Err(Error::Unsupported(
-            "relabel: not supported, as it made the whole host permissive; label the rootfs of the \
-             container on the host: setfiles -r ROOTFS, or chcon -R"
-                .into(),
-        ))
-    }
+/// The refusal.
+pub(super) fn refuse(_: &mut Context, _: &RelabelArgs) -> Result<()> {
+    Err(Error::Unsupported(
+        "relabel: not supported, as it made the whole host permissive; label the rootfs of the \
+         container on the host: setfiles -r ROOTFS, or chcon -R"
+            .into(),
+    ))
 }

@@ -8,9 +8,16 @@ fn the_grammar_has_no_contradiction() {
 #[test]
 fn options_stand_anywhere_with_one_dash_or_two() {
     let parse = |line: &str| {
-        let arguments = words(line.split(' ').map(OsString::from));
-        let matches = command().try_get_matches_from(arguments).unwrap();
-        format!("{:?}", Cli::from_arg_matches(&matches).unwrap())
+        let arguments: Vec<_> = words(line.split(' ').map(OsString::from)).collect();
+        let matches = parse(&arguments).unwrap();
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        let arguments = match matches.subcommand().unwrap() {
+            ("list-device", list) => {
+                format!("{:?}", device::ListDeviceArgs::from_arg_matches(list))
+            }
+            (_, add) => format!("{:?}", device::AddDeviceArgs::from_arg_matches(add)),
+        };
+        format!("{cli:?} {arguments}")
     };
     let plain = parse("isulad-tools --debug list-device --pretty --sub-partition web");
     for other in [
@@ -22,4 +29,32 @@ fn options_stand_anywhere_with_one_dash_or_two() {
     }
     let add = parse("isulad-tools add-device --force web /dev/x --update-config-only");
     assert!(add.contains(r#"devices: ["/dev/x"]"#) && add.contains("update_config_only: true"));
+}
+
+/// One command's grammar answers as all of them do.
+#[test]
+fn a_word_that_is_no_command_is_none() {
+    let outcome = |line: &str, whole: bool| {
+        let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+        let parsed = if whole { command().try_get_matches_from(&words) } else { parse(&words) };
+        match parsed {
+            Ok(matches) => matches.subcommand().unwrap().0.to_owned(),
+            Err(error) => error.to_string(),
+        }
+    };
+    for line in [
+        "isulad-tools",
+        "isulad-tools --version",
+        "isulad-tools --help",
+        "isulad-tools add-nic --help",
+        "isulad-tools list-nic add-nic",
+        "isulad-tools --log add-nic list-nic web",
+        "isulad-tools --log add-nic",
+        "isulad-tools --log add-nic lits-nic web",
+        "isulad-tools list-nic web extra",
+        "isulad-tools list-nic --log",
+        "isulad-tools nothing",
+    ] {
+        assert_eq!(outcome(line, false), outcome(line, true), "{line}");
+    }
 }
