@@ -1,7 +1,7 @@
 //! Steps at random beside a model of what they come to: record, container and model agree after
 //! each, and nothing is left at the end.
 //!
-//! The seed is part of every failure; SYSC_SEED takes the same steps again.
+//! The seed is part of every failure; SYSC_SEED takes the same steps again, SYSC_STEPS so many.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,17 +10,36 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use tests::need::{BUSYBOX, ROOT};
+use tests::need::{BUSYBOX, IDMAP_TMPFS, ROOT};
 use tests::{Container, Story, World, story};
 
 use crate::links::{Bridge, Port};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
-        story("hotplug_model::some_steps", &[ROOT, BUSYBOX], |world| model(world, 60)),
-        story("hotplug_model::ten_thousand_steps", &[ROOT, BUSYBOX], |world| model(world, 10_000))
-            .stress(),
+        story("hotplug_model::some_steps", &[ROOT, BUSYBOX], |world| model(world, &[], 60)),
+        story("hotplug_model::with_root_mapped", &[ROOT, BUSYBOX, IDMAP_TMPFS], |world| {
+            model(world, MAPPED, 60)
+        }),
+        story("hotplug_model::many_steps", &[ROOT, BUSYBOX], |world| model(world, &[], steps()?))
+            .stress()
+            .limit(HOUR),
+        story("hotplug_model::many_with_root_mapped", &[ROOT, BUSYBOX, IDMAP_TMPFS], |world| {
+            model(world, MAPPED, steps()?)
+        })
+        .stress()
+        .limit(HOUR),
     ]
+}
+
+const MAPPED: &[&str] = &["--system-container", "--user-remap", "100000:100000:65536"];
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn steps() -> Result<usize> {
+    match std::env::var("SYSC_STEPS") {
+        Ok(steps) => steps.parse().context("SYSC_STEPS is a number"),
+        Err(_) => Ok(10_000),
+    }
 }
 
 /// As many devices, paths, pairs of links, and routes through them; and one link of the host's.
@@ -247,7 +266,7 @@ fn links(path: &str) -> Result<BTreeSet<String>> {
     Ok(names.collect())
 }
 
-fn model(world: &World, steps: usize) -> Result<()> {
+fn model(world: &World, options: &[&str], steps: usize) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros();
     let seed = match std::env::var("SYSC_SEED") {
         Ok(seed) => seed.parse().context("SYSC_SEED is a number")?,
@@ -258,7 +277,7 @@ fn model(world: &World, steps: usize) -> Result<()> {
     let port_before = port.look()?;
     let spec = world.hook_spec()?;
     let spec = spec.to_string_lossy();
-    let options = ["--name", "web", "--hook-spec", &spec];
+    let options = [&["--name", "web", "--hook-spec", &spec], options].concat();
     let container = world.run(&options, &world.busybox()?, &["sleep", "86400"])?;
     let source = world.new_directory("source")?;
     let before = fs::read_to_string("/proc/thread-self/mountinfo")?;

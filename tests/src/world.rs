@@ -142,7 +142,10 @@ impl World {
 
     /// `isulad-tools` with this world's directories, and these arguments.
     pub fn tools<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        // Its own patience is that of the machine it was written for, too.
+        let patience = (10 * wait::slowness()).min(3600);
         self.program("isulad-tools")
+            .args(["--timeout", &patience.to_string()])
             .arg("--links")
             .arg(self.path("links"))
             .arg("--root")
