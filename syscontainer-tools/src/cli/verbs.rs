@@ -53,7 +53,7 @@ pub(super) const ALL: &[Verb] = verbs! {
 
 impl Verb {
     pub(super) fn command(&self) -> Command {
-        (self.grammar)(Command::new(self.name))
+        (self.grammar)(Command::default().name(self.name))
     }
 
     pub(super) fn run(&self, context: &mut Context, matches: &ArgMatches) -> Result<()> {
