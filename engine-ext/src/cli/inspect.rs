@@ -26,11 +26,20 @@ pub(crate) struct InspectArgs {
 pub(crate) fn inspect(session: &Session, args: &InspectArgs) -> Report {
     // Files are read here, nobody is asked: there is nothing to wait for.
     let _ = args.time;
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
-    let mut documents = vec![];
-    let mut errors = vec![];
-    for name in &args.containers {
-        match document_of(session, name) {
+    documents(&args.containers, args.format.as_deref(), |name| document_of(session, name))
+}
+
+/// Prints what is found of each name, as one JSON array or by a template; those that are not found
+/// are told after the others.
+pub(super) fn documents(
+    names: &[String],
+    format: Option<&str>,
+    find: impl Fn(&str) -> Result<Value>,
+) -> Report {
+    let template = format.map(Template::parse).transpose()?;
+    let (mut documents, mut errors) = (vec![], vec![]);
+    for name in names {
+        match find(name) {
             Ok(document) => documents.push(document),
             Err(error) => errors.push(error),
         }

@@ -1,10 +1,9 @@
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use ui::report::Many;
-use ui::template::Template;
 use ui::{Exit, Report};
 
+use super::inspect::documents;
 use super::unsupported::Anything;
 use super::{Adapted, Session, listing, print};
 use crate::networks;
@@ -98,26 +97,8 @@ fn ls(session: &Session, args: &LsArgs) -> Report {
 }
 
 fn inspect(session: &Session, args: &InspectArgs) -> Report {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
     let all = networks::all(&session.engine.store)?;
-    let (mut documents, mut errors) = (vec![], vec![]);
-    for name in &args.networks {
-        match find(&all, name) {
-            Ok(document) => documents.push(document.clone()),
-            Err(error) => errors.push(error),
-        }
-    }
-    match template {
-        Some(template) => {
-            for document in &documents {
-                print(&format!("{}\n", template.render(document)?))?;
-            }
-        }
-        None if documents.is_empty() => {}
-        None => print(&format!("{:#}\n", Value::Array(documents)))?,
-    }
-    Many::check(errors)?;
-    Ok(Exit::DONE)
+    documents(&args.networks, args.format.as_deref(), |name| find(&all, name).cloned())
 }
 
 fn find<'a>(all: &'a [Value], name: &str) -> Result<&'a Value> {

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use ui::report::Many;
-use ui::template::Template;
 use ui::{Exit, Report};
 
+use super::inspect::documents;
 use super::{Adapted, Session, listing, print};
 use crate::lifecycle::volumes;
 
@@ -191,31 +191,14 @@ impl Filter {
 }
 
 fn inspect(session: &Session, args: &InspectArgs) -> Report {
-    let template = args.format.as_deref().map(Template::parse).transpose()?;
     let all = Volumes::of(session.engine.store.layout());
-    let (mut documents, mut errors) = (vec![], vec![]);
-    for name in &args.volumes {
-        match all.find(name) {
-            Ok(volume) => {
-                let mut document = value(session, &volume);
-                let users = volumes::users(&session.engine.store, &volume.name)?;
-                document["Users"] = json!(users);
-                documents.push(document);
-            }
-            Err(error) => errors.push(error.into()),
-        }
-    }
-    match template {
-        Some(template) => {
-            for document in &documents {
-                print(&format!("{}\n", template.render(document)?))?;
-            }
-        }
-        None if documents.is_empty() => {}
-        None => print(&format!("{:#}\n", Value::Array(documents)))?,
-    }
-    Many::check(errors)?;
-    Ok(Exit::DONE)
+    documents(&args.volumes, args.format.as_deref(), |name| {
+        let volume = all.find(name)?;
+        let mut document = value(session, &volume);
+        let users = volumes::users(&session.engine.store, &volume.name)?;
+        document["Users"] = json!(users);
+        Ok(document)
+    })
 }
 
 fn rm(session: &Session, args: &RmArgs) -> Report {
