@@ -45,7 +45,9 @@ pub(crate) fn attach(session: &Session, args: &AttachArgs) -> Report {
     let streams =
         Attach { stdin: stdin_wanted, stdout: true, stderr: true, replay: true, lossless: false };
     let connection = client::open(&container.state_dir, &streams)?;
-    let connection = connection.context("its shim has gone; stop it: isula stop")?;
+    let connection = connection.with_context(|| {
+        format!("the shim has gone; the container runs on: isula stop {}", container.id)
+    })?;
     session.engine.tell(&config, "attach", &[]);
     let options = AttachOptions {
         tty: config.process.tty,

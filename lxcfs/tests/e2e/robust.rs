@@ -10,7 +10,7 @@ use crate::{
     Story,
     guest::Guest,
     readers::Readers,
-    world::{World, kb, kill, pause, tool, until},
+    world::{World, kb, kill, pause, slow, tool, until},
 };
 
 pub(crate) const STORIES: &[Story] = &[
@@ -64,7 +64,7 @@ fn kills_with(options: &[&str]) {
     pause(300);
     let outcome = readers.end(&mut guest);
     assert!(outcome.is_clean(), "{outcome:?}");
-    assert!(outcome.longest < Duration::from_secs(3), "{outcome:?}");
+    assert!(outcome.longest < Duration::from_secs(3) * slow(), "{outcome:?}");
     assert!(world.metric("lxcfs_worker_restarts_total") >= 6);
 }
 
@@ -88,7 +88,7 @@ fn kill_each_second(seconds: u32, options: &[&str]) {
     eprintln!("{seconds} kills: {outcome:?}");
     assert!(outcome.is_clean(), "{outcome:?}");
     assert_eq!(kb(&guest.read("proc/meminfo"), "MemTotal"), 102_400);
-    assert!(outcome.longest < Duration::from_secs(10), "{outcome:?}");
+    assert!(outcome.longest < Duration::from_secs(10) * slow(), "{outcome:?}");
     let log = world.log();
     assert!(!log.contains("workers keep dying"), "{log}");
     assert!(world.metric("lxcfs_worker_restarts_total") >= u64::from(seconds) * 9 / 10);
@@ -107,11 +107,11 @@ fn kill_in_read() {
 }
 
 fn stopped() {
-    let world = World::new(&["--deadline", "300"]);
+    let world = World::new(&["--deadline", &(300 * slow()).to_string()]);
     kill(world.worker(), 19);
     let start = Instant::now();
     assert!(!world.read("proc/uptime").is_empty());
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5) * slow(), "{:?}", start.elapsed());
 }
 
 fn last_resort() {
@@ -304,7 +304,7 @@ fn two() {
 
 /// The names of disks come from the container's own `/dev`, which can be made of anything.
 fn hung() {
-    let world = World::new(&["--deadline", "300"]);
+    let world = World::new(&["--deadline", &(300 * slow()).to_string()]);
     let second = world.second();
     let mut guest = world.guest();
     guest.run(&format!(
@@ -317,7 +317,7 @@ fn hung() {
     second.hang();
     // The list of names is believed for a second.
     until("the answer comes by the deadline", || guest.read("proc/diskstats").is_empty());
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(10) * slow(), "{:?}", start.elapsed());
     assert!(world.metric("lxcfs_fallbacks_total{cause=\"late\"}") > 0);
     // Nobody's disks: what cannot be told is not the host's.
     for _ in 0..4 {
