@@ -58,7 +58,8 @@ fn kills_with(options: &[&str]) {
     let (world, mut guest) = limited(options);
     let readers = Readers::start(&world, &mut guest, 8, 102_400, &FILES);
     for _ in 0..6 {
-        pause(700);
+        // Time to serve: one that dies before that is no restart.
+        pause(700 * u64::from(slow()));
         kill(world.worker(), 9);
     }
     pause(300);
