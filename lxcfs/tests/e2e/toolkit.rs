@@ -83,7 +83,8 @@ fn remount() {
         let mounts = mounts(&mut guest);
         for file in ["cpuinfo", "diskstats", "meminfo", "partitions", "stat", "swaps", "uptime"] {
             let target = format!("/proc/{file}");
-            assert_eq!(mounts.iter().filter(|mount| **mount == target).count(), 1, "{mounts:?}");
+            let layers = mounts.iter().filter(|mount| **mount == target).count();
+            assert!((1..=most_layers()).contains(&layers), "{layers} of {mounts:?}");
         }
         assert!(mounts.contains(&"/sys/devices/system/cpu".to_owned()), "{mounts:?}");
     }
@@ -94,6 +95,18 @@ fn remount() {
     assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
     assert_eq!(mounts(&mut guest), Vec::<String>::new());
     assert_eq!(total(&mut guest), host_total());
+}
+
+/// Before Linux 6.5 nothing can be mounted beneath: what is swapped stays below what takes its
+/// place.
+fn most_layers() -> usize {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().unwrap();
+    let mut numbers = release.split(['.', '-']).map_while(|word| word.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) >= (6, 5) => 1,
+        _ => 2,
+    }
 }
 
 fn swap_dead() {
@@ -109,7 +122,8 @@ fn swap_dead() {
     let output = world.toolkit(&["remount", "-c", &guest.id, "--dead-only"]);
     assert_eq!((output.status.code(), text(&output)), (Some(0), String::new()));
     assert_eq!(total(&mut guest), 102_400);
-    assert_eq!(mounts(&mut guest).iter().filter(|m| *m == "/proc/meminfo").count(), 1);
+    let layers = mounts(&mut guest).iter().filter(|m| *m == "/proc/meminfo").count();
+    assert!((1..=most_layers()).contains(&layers), "{layers}");
     // A living mount is none of its business.
     world.toolkit(&["umount", "-c", &guest.id, "--dead-only"]);
     assert_eq!(total(&mut guest), 102_400);
