@@ -33,6 +33,19 @@ impl Cgroup {
         Ok(Self { places, made: made.keep(), payload: None })
     }
 
+    /// The cgroup at `path` where somebody else has made it, for a container that has a process in
+    /// it by now, and a new one in the hierarchies that were left out.
+    pub fn complete(layout: &Layout, path: &CgroupPath) -> Result<Self> {
+        let mut made = Made::default();
+        let place = |hierarchy: &Hierarchy| {
+            let dir = hierarchy.mount_point.join(path);
+            let dir = if dir.is_dir() { dir } else { make(hierarchy, path, &mut made)? };
+            Ok(Place { hierarchy: hierarchy.clone(), dir })
+        };
+        let places: Vec<_> = layout.hierarchies().iter().map(place).collect::<Result<_>>()?;
+        Ok(Self { places, made: made.keep(), payload: None })
+    }
+
     /// Takes back what [`Cgroup::create`] made, parents included, and nothing else; for a cgroup
     /// that no process has been in.
     pub fn discard(self) {

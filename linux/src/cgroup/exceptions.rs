@@ -158,6 +158,32 @@ impl Exceptions {
     }
 }
 
+impl DeviceRules {
+    /// The same as a list of what is allowed, for those who know nothing else; `None` if that is
+    /// every device.
+    ///
+    /// # Errors
+    /// It has no such form: something is taken away from a general permission, or from a part of a
+    /// wildcard.
+    pub fn grants(&self) -> Result<Option<Vec<DeviceRule>>> {
+        let state = Exceptions::from_rules(self)?;
+        if !state.default_allow {
+            let rule = |(&(kind, major, minor), &access): (&Key, &Access)| {
+                DeviceRule::allow(kind, major, minor, access)
+            };
+            return Ok(Some(state.list.iter().map(rule).collect()));
+        }
+        match state.lines_beyond(&Exceptions::default()).first() {
+            None => Ok(None),
+            Some(line) => {
+                let call = format!("device rule \"deny {line}\" after one that allows all");
+                Err(Error::new(call, Errno::OPNOTSUPP)
+                    .with_hint("list the devices that are allowed one by one"))
+            }
+        }
+    }
+}
+
 fn covers((kind, major, minor): Key, other: Key) -> bool {
     kind == other.0
         && (major.is_none() || major == other.1)
