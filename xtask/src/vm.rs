@@ -26,6 +26,9 @@ use crate::{cache, packages, rootfs, step, target};
 /// The guest's own suite, then those that offer further kernels.
 const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
 
+/// What a machine with engines has besides: what else runs containers on a Debian 12.
+const ENGINES: &str = "--include=crun,runc,podman,docker.io,iptables";
+
 /// What `vm` is asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,6 +44,9 @@ pub(crate) struct Args {
     /// The guest's memory
     #[arg(long, default_value = "3G")]
     memory: String,
+    /// With podman, docker, containerd, runc and crun, in an image of its own
+    #[arg(long)]
+    engines: bool,
     /// A command to run as root in the guest, instead of the end-to-end tests
     ///
     /// It starts in a read-only view of the directory with the binaries.
@@ -53,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::VM])?;
     packages::install_qemu()?;
     let (binaries, tests) = target::tests()?;
-    let image = image()?;
+    let image = image(args.engines)?;
     let kernels = kernels(&image)?;
     ensure!(
         kernels.contains(&args.kernel),
@@ -70,21 +76,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ended
 }
 
-fn image() -> Result<PathBuf> {
+fn image(engines: bool) -> Result<PathBuf> {
     let debian = rootfs::get()?;
     let scripts = step::root().join("xtask/vm");
     let mut ingredients = format!("{SUITES:?} {}", debian.display());
     for name in ["image.sh", "kernels.sh", "initramfs-init.sh", "guest-start.sh", "guest.service"] {
         ingredients += &fs::read_to_string(scripts.join(name))?;
     }
-    cache::get("vm", &ingredients, |dir| {
+    // A word for mmdebstrap like the source lines are.
+    let (kind, more) = if engines { ("engines", &[ENGINES][..]) } else { ("vm", &[][..]) };
+    ingredients += &more.concat();
+    cache::get(kind, &ingredients, |dir| {
         step::step("making the virtual machine's disk (a few minutes, once)");
         let mut make = Command::new(scripts.join("image.sh"));
         make.arg(dir).arg(&debian);
         for suite in SUITES {
             make.args(rootfs::sources(suite)?);
         }
-        step::output(&mut make).map(drop)
+        step::output(make.args(more)).map(drop)
     })
 }
 
