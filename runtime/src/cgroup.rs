@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 
-use linux::cgroup::{Cgroup, CgroupPath, JoinFds, Layout, Lid};
+use linux::cgroup::{Cgroup, CgroupPath, JoinFds, Layout, Lid, Resources};
 use linux::process::Pid;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
+use crate::systemd::Scope;
 use crate::{Error, Result};
 
 mod devices;
@@ -37,7 +38,7 @@ pub(crate) fn path_of(spec: &Spec, id: &str) -> Result<CgroupPath> {
     if text.split(':').count() == 3 && !text.contains('/') {
         return Err(refuse(
             "linux.cgroupsPath",
-            "names a systemd scope, which is not supported; name a path, as in /isulad/ID",
+            "names a unit of systemd; give --systemd-cgroup, or name a path, as in /isulad/ID",
         ));
     }
     config("linux.cgroupsPath", CgroupPath::parse(text))
@@ -56,23 +57,54 @@ pub(crate) fn create(
     let lid = lid(spec.annotations().as_ref())?;
     let mut cgroup =
         Cgroup::create(layout, path).map_err(|error| step(format!("make cgroup {path}"), error))?;
-    let mut set_up = || {
-        cgroup.apply(&resources).map_err(|error| step(format!("set up cgroup {path}"), error))?;
-        if is_managed_inside(spec) {
-            let (uid, gid) = owner.unwrap_or((0, 0));
-            cgroup
-                .delegate(uid, gid, lid)
-                .map_err(|error| step(format!("delegate cgroup {path}"), error))?;
-        }
-        Ok(())
-    };
-    match set_up() {
+    match set_up(&mut cgroup, path, spec, owner, &resources, lid) {
         Ok(()) => Ok(cgroup),
         Err(error) => {
             cgroup.discard();
             Err(error)
         }
     }
+}
+
+/// The same with a cgroup that systemd has made, where it did.
+pub(crate) fn complete(
+    layout: &Layout,
+    path: &CgroupPath,
+    spec: &Spec,
+    owner: Option<(u32, u32)>,
+    scope: &Scope,
+) -> Result<Cgroup> {
+    let resources = resources::of_new_container(spec)?;
+    let lid = lid(spec.annotations().as_ref())?;
+    let mut cgroup = Cgroup::complete(layout, path)
+        .map_err(|error| step(format!("find cgroup {path}"), error))?;
+    let set_up = set_up(&mut cgroup, path, spec, owner, &resources, lid)
+        .and_then(|()| scope.tell(&cgroup, resources.devices.as_ref()));
+    match set_up {
+        Ok(()) => Ok(cgroup),
+        Err(error) => {
+            cgroup.discard();
+            Err(error)
+        }
+    }
+}
+
+fn set_up(
+    cgroup: &mut Cgroup,
+    path: &CgroupPath,
+    spec: &Spec,
+    owner: Option<(u32, u32)>,
+    resources: &Resources,
+    lid: Lid,
+) -> Result<()> {
+    cgroup.apply(resources).map_err(|error| step(format!("set up cgroup {path}"), error))?;
+    if is_managed_inside(spec) {
+        let (uid, gid) = owner.unwrap_or((0, 0));
+        cgroup
+            .delegate(uid, gid, lid)
+            .map_err(|error| step(format!("delegate cgroup {path}"), error))?;
+    }
+    Ok(())
 }
 
 /// Opens what a further process needs to join: the cgroups that init is in, which its systemd may

@@ -10,10 +10,10 @@ mod birth;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use linux::cgroup::Layout;
+use linux::cgroup::{Cgroup, CgroupPath, Layout};
 use linux::error::Context as _;
 use linux::ns::Kind;
 use linux::process::{Pid, PidFd};
@@ -35,6 +35,7 @@ use crate::rootfs::{self, Needs, Rootfs};
 use crate::security::{self, Security};
 use crate::state::{self, Saved, Status};
 use crate::stdio::{self, Streams};
+use crate::systemd::{Placeholder, Scope};
 use crate::{
     Console, CreateRequest, Error, Result, Runtime, cgroup, console, delete, exe, net_devices,
     start, system, validate,
@@ -166,15 +167,16 @@ impl<'a> Plan<'a> {
     fn run(&self, undo: &mut Undo<'a>) -> Result<Created> {
         self.make_directory(undo)?;
         let _lock = self.runtime.lock(&self.directory)?;
-        let path = cgroup::path_of(self.spec, self.request.id)?;
-        let mut saved = self.saved(path.as_str());
+        let scope = self.scope()?;
+        let path = match &scope {
+            Some(scope) => scope.path()?,
+            None => cgroup::path_of(self.spec, self.request.id)?,
+        };
+        let mut saved = Saved { scope: scope.clone(), ..self.saved(path.as_str()) };
         // Before the cgroup exists: whoever cleans up after us finds its path here.
         saved.write(&self.directory)?;
         let layout = Layout::detect()?;
-        let owner = self.host_root();
-        let cgroup = cgroup::create(&layout, &path, self.spec, owner)?;
-        let made = cgroup.clone();
-        undo.push("cgroup", move || made.remove(PATIENCE));
+        let (cgroup, placeholder) = self.make_cgroup(undo, &layout, &path, scope.as_ref())?;
         let rootfs = rootfs::prepare(&Needs {
             bundle: self.bundle,
             linux: self.linux,
@@ -216,6 +218,8 @@ impl<'a> Plan<'a> {
         let console = birth.run(&rootfs, &security, &mut saved).inspect_err(|_| {
             self.born.set(Some(saved));
         })?;
+        // The place is taken.
+        drop(placeholder);
         Ok(Created { pid, pidfd, console })
     }
 
@@ -238,6 +242,39 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
+    /// Makes the cgroup, or has systemd make it; then a process holds the place until there is init.
+    fn make_cgroup(
+        &self,
+        undo: &mut Undo<'a>,
+        layout: &Layout,
+        path: &CgroupPath,
+        scope: Option<&Scope>,
+    ) -> Result<(Cgroup, Option<Placeholder>)> {
+        let owner = self.host_root();
+        let Some(scope) = scope else {
+            let cgroup = cgroup::create(layout, path, self.spec, owner)?;
+            let made = cgroup.clone();
+            undo.push("cgroup", move || made.remove(PATIENCE));
+            return Ok((cgroup, None));
+        };
+        let placeholder = scope.begin(self.request.id, &self.annotations)?;
+        let begun = scope.clone();
+        undo.push("unit", move || begun.end());
+        let cgroup = cgroup::complete(layout, path, self.spec, owner, scope)?;
+        let made = cgroup.clone();
+        undo.push("cgroup", move || made.remove(PATIENCE));
+        Ok((cgroup, Some(placeholder)))
+    }
+
+    /// The unit that systemd is to make, if it is.
+    fn scope(&self) -> Result<Option<Scope>> {
+        if !self.request.systemd_cgroup {
+            return Ok(None);
+        }
+        let path = self.linux.cgroups_path().as_deref().map(Path::to_string_lossy);
+        Scope::parse(path.as_deref(), self.request.id).map(Some)
+    }
+
     fn saved(&self, cgroup: &str) -> Saved {
         Saved {
             version: state::VERSION,
@@ -248,6 +285,7 @@ impl<'a> Plan<'a> {
             bundle: self.bundle.directory.clone(),
             rootfs: self.bundle.rootfs.clone(),
             cgroup: cgroup.to_owned(),
+            scope: None,
             created: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
             annotations: self.annotations.clone(),
             adapted: self.adapted,

@@ -54,6 +54,9 @@ impl Runtime {
             }
             cgroup.remove(PATIENCE).step(|| format!("delete container {id}"))?;
         }
+        if let Some(scope) = &saved.scope {
+            scope.end().step(|| format!("delete container {id}"))?;
+        }
         run_poststop(&saved, told);
         remove(&directory)?;
         drop(lock);

@@ -80,6 +80,14 @@ pub enum Error {
         /// How it ended, with what it wrote.
         reason: String,
     },
+    /// systemd refused.
+    #[error("{act}: {reason}")]
+    Systemd {
+        /// The act with its object.
+        act: String,
+        /// What it answered.
+        reason: String,
+    },
     /// The kernel refused.
     #[error(transparent)]
     Kernel(#[from] linux::Error),
@@ -111,9 +119,10 @@ impl Error {
                     .downcast_ref::<linux::Error>()
                     .map_or(io::ErrorKind::Other, linux::Error::kind),
             },
-            Self::NotRunning { .. } | Self::WrongStatus { .. } | Self::Hook { .. } => {
-                io::ErrorKind::Other
-            }
+            Self::NotRunning { .. }
+            | Self::WrongStatus { .. }
+            | Self::Hook { .. }
+            | Self::Systemd { .. } => io::ErrorKind::Other,
         }
     }
 

@@ -34,6 +34,7 @@ mod state;
 mod stdio;
 pub mod stop_signal;
 pub mod system;
+mod systemd;
 mod update;
 mod validate;
 
@@ -122,6 +123,8 @@ pub struct CreateRequest<'a> {
     pub system_container: SystemContainer,
     /// What the host forbids bundles to ask for.
     pub policy: Policy,
+    /// Has systemd make the cgroup: `linux.cgroupsPath` is `SLICE:PREFIX:NAME`.
+    pub systemd_cgroup: bool,
 }
 
 impl<'a> CreateRequest<'a> {
@@ -139,6 +142,7 @@ impl<'a> CreateRequest<'a> {
             no_new_keyring: false,
             system_container: SystemContainer::AsWritten,
             policy: Policy::default(),
+            systemd_cgroup: false,
         }
     }
 }

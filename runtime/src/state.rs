@@ -19,6 +19,7 @@ use tracing::warn;
 
 use crate::hooks::HookState;
 use crate::kill::cgroup_of;
+use crate::systemd::Scope;
 use crate::{Error, Result, Runtime, start};
 
 /// The state file and the lock, in the container's directory.
@@ -53,6 +54,9 @@ pub struct Saved {
     pub rootfs: PathBuf,
     /// Path of the cgroup in every hierarchy, relative to its mount.
     pub cgroup: String,
+    /// The unit of systemd's that the cgroup is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<Scope>,
     /// When `create` was called, RFC 3339.
     pub created: String,
     /// Annotations of the bundle.

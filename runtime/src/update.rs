@@ -25,7 +25,13 @@ impl Runtime {
         self.living(&saved)?;
         let gone = || Error::NotRunning { id: id.to_owned(), status: Status::Stopped };
         let cgroup = cgroup_of(&saved)?.ok_or_else(gone)?;
-        cgroup.update(&resources).step(|| format!("update container {id}"))
+        cgroup.update(&resources).step(|| format!("update container {id}"))?;
+        match &saved.scope {
+            Some(scope) => scope
+                .tell(&cgroup, resources.devices.as_ref())
+                .step(|| format!("update container {id}")),
+            None => Ok(()),
+        }
     }
 
     /// Host pids of every process of the container, init among them; none once it has ended.

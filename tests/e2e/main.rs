@@ -52,6 +52,7 @@ mod rootfs;
 mod run;
 mod security;
 mod system;
+mod systemd;
 mod threats;
 mod upgrade;
 mod volumes;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         run::stories(),
         security::stories(),
         system::stories(),
+        systemd::stories(),
         threats::stories(),
         upgrade::stories(),
         volumes::stories(),

@@ -56,6 +56,7 @@ pub const ALL: &[Need] = &[
     SCSI_DEBUG,
     MODULES,
     BFQ,
+    SYSTEMD,
 ];
 
 pub const ROOT: Need = Need {
@@ -175,6 +176,14 @@ pub const BFQ: Need = Need {
             true => Ok(()),
             false => Err("the kernel has no BFQ".into()),
         }
+    },
+};
+
+pub const SYSTEMD: Need = Need {
+    name: "systemd",
+    check: || match Path::new("/run/systemd/system").is_dir() {
+        true => Ok(()),
+        false => Err("systemd is not this machine's init".into()),
     },
 };
 

@@ -23,7 +23,7 @@ fn the_path_is_named_or_made_of_the_id() {
     check_path(
         "system.slice:isulad:3f",
         expect![
-            "error: config.json: linux.cgroupsPath: names a systemd scope, which is not supported; name a path, as in /isulad/ID"
+            "error: config.json: linux.cgroupsPath: names a unit of systemd; give --systemd-cgroup, or name a path, as in /isulad/ID"
         ],
     );
     check_path(

@@ -119,6 +119,7 @@ impl BundleArgs {
                 false => SystemContainer::AsAnnotated,
             },
             policy: Policy::load(&self.policy)?,
+            systemd_cgroup: session.systemd_cgroup,
             ..CreateRequest::new(&self.id, &self.bundle)
         };
         let created = session.runtime.create(&request)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Global;
+use super::{Global, LogFormat};
 
 /// The file of errors.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ struct Record<'a> {
 
 impl Records {
     pub(super) fn new(global: &Global) -> Self {
-        Self { file: global.log.clone(), json: global.log_format == "json" }
+        Self { file: global.log.clone(), json: global.log_format == LogFormat::Json }
     }
 
     /// Adds an error. Failing to is not told: the error itself is, on stderr.
@@ -58,9 +58,9 @@ pub(super) fn init(global: &Global) -> Result<()> {
     ui::log::init(&ui::log::Options {
         file: global.log.clone(),
         level: if quiet { ui::log::Level::Error } else { level },
-        format: match global.log_format.as_str() {
-            "json" => ui::log::Format::Engine,
-            _ => ui::log::Format::Text,
+        format: match global.log_format {
+            LogFormat::Json => ui::log::Format::Engine,
+            LogFormat::Text => ui::log::Format::Text,
         },
     })
 }

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use ui::report::WithExit as _;
 use ui::{Exit, Report};
 
@@ -65,8 +65,8 @@ struct Global {
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Records as text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    log_format: String,
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
     /// Record this much: error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
@@ -79,10 +79,12 @@ struct Global {
     /// writable cgroup of its own, tmpfs on /run and /tmp, what an init needs.
     #[arg(long)]
     system_container: bool,
-    /// Who makes cgroups: cgroupfs
+    /// Who makes cgroups: cgroupfs or systemd
     #[arg(long, value_name = "MANAGER", default_value = "cgroupfs")]
-    cgroup_manager: String,
-    /// Refused: cgroups are made directly
+    cgroup_manager: CgroupManager,
+    /// The same as --cgroup-manager systemd
+    ///
+    /// cgroupsPath is then SLICE:PREFIX:NAME, and the container gets the scope PREFIX-NAME.scope.
     #[arg(long)]
     systemd_cgroup: bool,
     /// Only false and auto: containers are run by root
@@ -95,6 +97,18 @@ struct Global {
     /// Print the version
     #[arg(long, short, action = ArgAction::Version)]
     version: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CgroupManager {
+    Cgroupfs,
+    Systemd,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,6 +157,7 @@ enum Verb {
 struct Session {
     runtime: Runtime,
     system_container: bool,
+    systemd_cgroup: bool,
 }
 
 /// The program.
@@ -207,6 +222,7 @@ fn dispatch(cli: Cli) -> Report {
     let session = Session {
         runtime: Runtime::new(root).with_seccomp_cache(seccomp),
         system_container: global.system_container,
+        systemd_cgroup: global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd,
     };
     match verb {
         Verb::Checkpoint(_) => not_here::refuse("checkpoint"),
@@ -232,17 +248,6 @@ fn dispatch(cli: Cli) -> Report {
 
 /// Global options that ask for what there is not.
 fn check(global: &Global) -> Result<()> {
-    ensure!(
-        !global.systemd_cgroup && global.cgroup_manager != "systemd",
-        "the systemd cgroup driver is not supported; have the engine use cgroupfs (podman \
-         --cgroup-manager=cgroupfs, docker native.cgroupdriver=cgroupfs, containerd \
-         SystemdCgroup=false)"
-    );
-    ensure!(
-        global.cgroup_manager == "cgroupfs",
-        "--cgroup-manager {}: only cgroupfs is supported",
-        global.cgroup_manager
-    );
     let rootless = global.rootless.as_deref().unwrap_or("false");
     ensure!(
         matches!(rootless, "false" | "auto"),

@@ -44,14 +44,10 @@ fn engines_command_lines_are_understood() {
 #[test]
 fn what_is_not_there_is_refused_by_name() {
     check(
-        "--systemd-cgroup state a",
-        &expect![
-            "the systemd cgroup driver is not supported; have the engine use cgroupfs (podman --cgroup-manager=cgroupfs, docker native.cgroupdriver=cgroupfs, containerd SystemdCgroup=false)"
-        ],
-    );
-    check(
         "--cgroup-manager disabled state a",
-        &expect!["--cgroup-manager disabled: only cgroupfs is supported"],
+        &expect![
+            "invalid value 'disabled' for '--cgroup-manager <MANAGER>' [possible values: cgroupfs, systemd]; try --help"
+        ],
     );
     check(
         "--rootless=true state a",

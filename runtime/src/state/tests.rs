@@ -13,6 +13,7 @@ fn saved() -> Saved {
         bundle: "/b".into(),
         rootfs: "/b/rootfs".into(),
         cgroup: "isulad/web".into(),
+        scope: None,
         created: "2026-01-02T03:04:05Z".into(),
         annotations: BTreeMap::new(),
         poststart: Vec::new(),
