@@ -286,6 +286,12 @@ fn of_the_host(world: &World) -> Result<()> {
         (&["--device-read-bps", "/dev/null:1mb"], "/dev/null is not a block device"),
         (&["--device", "/dev/nothing-here"], "stat device /dev/nothing-here"),
         (&["--cpuset-mems", "4095"], "Requested memory nodes are not available"),
+        (&["--device", &there], ": no device there"),
+        (&["--files-limit", "5"], "limit each process instead: --files-limit-mode rlimit"),
+        (&["--volumes-from", "nobody"], "--volumes-from nobody: no container matches"),
+        (&["-ti"], "the input device is not a TTY"),
+        (&["-d", "--wait"], "--wait is for system containers: an init says when it is up"),
+        (&["--system-container", "--wait"], "--wait needs --detach; add it or drop --wait"),
     ];
     let rootfs = world.busybox()?;
     for (options, text) in options {

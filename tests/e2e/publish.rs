@@ -114,6 +114,12 @@ fn neighbour(world: &World) -> Result<Container<'_>> {
     Ok(neighbour)
 }
 
+/// The kernel would take the link away in its own time, after the network namespace.
+fn leave(world: &World, neighbour: Container<'_>) -> Result<()> {
+    sh(world, "ip link delete lan")?;
+    neighbour.remove()
+}
+
 fn everywhere(world: &World) -> Result<()> {
     host(world)?;
     let outside = neighbour(world)?;
@@ -171,7 +177,7 @@ fn everywhere(world: &World) -> Result<()> {
     web.remove()?;
     ensure!(tables(world)?.is_empty(), "{}", tables(world)?);
     peer.remove()?;
-    outside.remove()
+    leave(world, outside)
 }
 
 fn found(world: &World) -> Result<()> {
@@ -333,7 +339,7 @@ fn loopback(world: &World) -> Result<()> {
         ensure!(nobody.recv(&mut [0; 16]).is_ok() == expected, "{link} to {port}: {expected}");
     }
     web.remove()?;
-    outside.remove()
+    leave(world, outside)
 }
 
 fn lacking(world: &World) -> Result<()> {

@@ -33,6 +33,7 @@ pub const ALL: &[Need] = &[
     ROOT,
     BUSYBOX,
     DEBIAN,
+    DEBIAN_ENGINES,
     CGROUP_V1,
     CGROUP_V2,
     RUNC,
@@ -80,6 +81,14 @@ pub const DEBIAN: Need = Need {
     check: || match rootfs::debian() {
         Some(_) => Ok(()),
         None => Err("no Debian rootfs: SYSC_DEBIAN names none (cargo xtask test makes one)".into()),
+    },
+};
+
+pub const DEBIAN_ENGINES: Need = Need {
+    name: "debian_engines",
+    check: || match rootfs::debian_with_engines() {
+        Some(_) => Ok(()),
+        None => Err("no Debian with docker and podman: SYSC_DEBIAN_ENGINES names none".into()),
     },
 };
 

@@ -25,6 +25,13 @@ pub fn debian() -> Option<PathBuf> {
     dir.join("usr/lib/systemd/systemd").exists().then_some(dir)
 }
 
+/// A Debian with docker and podman in it, never to be written to: `SYSC_DEBIAN_ENGINES`.
+pub fn debian_with_engines() -> Option<PathBuf> {
+    let dir = std::env::var_os("SYSC_DEBIAN_ENGINES").map(PathBuf::from)?;
+    let has = |program: &str| dir.join(program).exists();
+    (has("usr/sbin/dockerd") && has("usr/bin/podman")).then_some(dir)
+}
+
 fn applets() -> &'static [String] {
     static LIST: OnceLock<Vec<String>> = OnceLock::new();
     LIST.get_or_init(|| {
@@ -57,7 +64,15 @@ impl World {
 
     /// A new rootfs with Debian and systemd: the shared tree below, writes in this world's tmpfs.
     pub fn debian(&self) -> Result<PathBuf> {
-        let lower = debian().context("no Debian rootfs")?;
+        self.above(&debian().context("no Debian rootfs")?)
+    }
+
+    /// The same with docker and podman.
+    pub fn debian_with_engines(&self) -> Result<PathBuf> {
+        self.above(&debian_with_engines().context("no Debian rootfs with engines")?)
+    }
+
+    fn above(&self, lower: &Path) -> Result<PathBuf> {
         let dir = self.new_directory("debian")?;
         for part in ["upper", "work", "root"] {
             fs::create_dir(dir.join(part))?;
