@@ -72,6 +72,12 @@ impl Lock {
         }
     }
 
+    /// The lock again, to be a stream of a child: should we be killed, it is held until the child
+    /// has ended.
+    pub fn for_child(&self) -> Result<OwnedFd> {
+        self.file.try_clone().during(|| "duplicate a lock".to_owned())
+    }
+
     fn attempt(path: &Path, file: &OwnedFd) -> Result<Option<Self>> {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
-use tests::need::{BUSYBOX, ROOT};
+use tests::need::{BUSYBOX, NFT, ROOT};
 use tests::{Story, World, processes, story, wait};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -13,15 +13,19 @@ pub(crate) fn stories() -> Vec<Story> {
     vec![
         story("crash::without_its_shim_a_container_can_be_stopped", NEEDS, shim_of_running),
         story("crash::init_is_killed_from_outside", NEEDS, init),
-        story("crash::isula_is_killed_at_many_moments", NEEDS, |world| moments(world, "isula", 24))
-            .alone(),
-        story("crash::the_shim_is_killed_at_many_moments", NEEDS, |world| {
-            moments(world, "isula-shim", 24)
+        story("crash::isula_is_killed_at_many_moments", NEEDS, |world| {
+            moments(world, "isula", &[], 24)
         })
         .alone(),
+        story("crash::the_shim_is_killed_at_many_moments", NEEDS, |world| {
+            moments(world, "isula-shim", &[], 24)
+        })
+        .alone(),
+        story("crash::the_shim_of_a_published_port_is_killed", &[ROOT, BUSYBOX, NFT], published)
+            .alone(),
         story("crash::both_are_killed_at_very_many_moments", NEEDS, |world| {
-            moments(world, "isula", 300)?;
-            moments(world, "isula-shim", 300)
+            moments(world, "isula", &[], 300)?;
+            moments(world, "isula-shim", &[], 300)
         })
         .stress(),
     ]
@@ -64,20 +68,33 @@ fn init(world: &World) -> Result<()> {
     container.remove()
 }
 
+fn published(world: &World) -> Result<()> {
+    let host = "ip link set lo up; echo 1 > /proc/sys/net/ipv4/ip_forward";
+    world.tool("sh").args(["-ec", host]).ok()?;
+    moments(world, "isula-shim", &["--net", "bridge", "-p", "127.0.0.1:8080:80"], 24)?;
+    let tables = world.tool("nft").args(["list", "tables"]).ok()?;
+    tables.expect_stdout("")?;
+    world.until("its links are gone", Duration::from_secs(5), || {
+        let links = world.tool("ip").args(["-br", "link"]).ok()?;
+        Ok((links.stdout.lines().count() == 1).then_some(()))
+    })
+}
+
 /// Kills `program` a little later each time while `isula run -d` is under way, then cleans up as a
 /// person would: `isula rm -f`.
-fn moments(world: &World, program: &str, count: u32) -> Result<()> {
+fn moments(world: &World, program: &str, options: &[&str], count: u32) -> Result<()> {
     let rootfs = world.busybox()?;
     // How long a whole run takes here decides the moments.
     let started = Instant::now();
-    let container = world.run(&[], &rootfs, &["sleep", "600"])?;
+    let container = world.run(options, &rootfs, &["sleep", "600"])?;
     let whole = started.elapsed();
     container.remove()?;
 
     for number in 0..count {
         let moment = whole * 3 / 2 * number / count;
         let name = format!("victim{number}");
-        let call = world.isula_with("run", &["-d", "--name", &name], &rootfs, &["sleep", "600"]);
+        let named = [&["-d", "--name", &name], options].concat();
+        let call = world.isula_with("run", &named, &rootfs, &["sleep", "600"]);
         let mut child = call
             .command()
             .stdin(Stdio::null())
@@ -103,8 +120,9 @@ fn moments(world: &World, program: &str, count: u32) -> Result<()> {
                 Ok(processes::of(world.name()).is_empty().then_some(()))
             })
             .map_err(|error| error.context(told.clone()))?;
-        // The name and the rootfs are free.
-        let again = world.run(&["--name", &name], &rootfs, &["sleep", "600"]);
+        // The name and the rootfs are free, and what it had of the host.
+        let named = [&["--name", &name], options].concat();
+        let again = world.run(&named, &rootfs, &["sleep", "600"]);
         again.map_err(|error| error.context(told))?.remove()?;
     }
     Ok(())

@@ -237,6 +237,14 @@ fn taken(world: &World) -> Result<()> {
         "--publish 198.51.100.1:8080:80/tcp: 198.51.100.1 is no address of this host; see ip -4 \
          address",
     )?;
+    sh(world, "echo 8080 8080 > /proc/sys/net/ipv4/ip_local_port_range")?;
+    refused(
+        world,
+        &["-p", "127.0.0.1::80"],
+        "--publish 127.0.0.1::80/tcp: no port of the host is free; see sysctl \
+         net.ipv4.ip_local_port_range",
+    )?;
+    sh(world, "echo 32768 60999 > /proc/sys/net/ipv4/ip_local_port_range")?;
     ensure!(tables(world)?.is_empty() && !links(world)?.contains("isula0"), "nothing is made");
     // Another protocol, and another address, are other ports.
     let beside = server(world, "beside", &["-p", "8080:53/udp", "-p", "127.0.0.2:8080:80"])?;

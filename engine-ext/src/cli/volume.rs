@@ -113,7 +113,7 @@ fn create(session: &Session, args: &CreateArgs) -> Report {
     let mut volume = Volume::new(name, created);
     for label in &args.label {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));
-        ensure!(!key.is_empty(), "Invalid label '{label}'; write KEY=VALUE");
+        ensure!(!key.is_empty(), "invalid label {label:?}; write KEY or KEY=VALUE");
         volume.labels.insert(key.to_owned(), value.to_owned());
     }
     volumes::create(session.engine.store.layout(), &volume)?;

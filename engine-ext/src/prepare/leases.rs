@@ -22,7 +22,7 @@ use linux::lock::Lock;
 pub(super) struct Leases {
     directory: PathBuf,
     store: Store,
-    _lock: Lock,
+    pub(super) lock: Lock,
 }
 
 /// One of them.
@@ -39,7 +39,7 @@ impl Leases {
         let directory = layout.networks();
         fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let lock = Lock::exclusive(directory.join(".lock"))?;
-        Ok(Self { directory, store: Store::new(layout.root(), layout.state()), _lock: lock })
+        Ok(Self { directory, store: Store::new(layout.root(), layout.state()), lock })
     }
 
     /// Those on `bridge` whose containers live. What a killed shim left is free again.

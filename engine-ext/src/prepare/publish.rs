@@ -17,6 +17,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use container::config::{BridgePort, PortMapping, Protocol, PublishedPort};
 use container::{ContainerId, Layout};
+use linux::lock::Lock;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use sha2::{Digest, Sha256};
@@ -30,6 +31,8 @@ pub(super) struct Reserved {
     pub(super) port: PublishedPort,
     _socket: OwnedFd,
 }
+
+const NONE_FREE: &str = "no port of the host is free; see sysctl net.ipv4.ip_local_port_range";
 
 /// How often the kernel is asked for a free port that no other container was given either.
 const ATTEMPTS: usize = 64;
@@ -87,7 +90,7 @@ fn any(mapping: &PortMapping, others: &Others) -> Result<Reserved> {
         }
         not_ours.push(reserved);
     }
-    bail!("no port of the host is free")
+    bail!(NONE_FREE)
 }
 
 fn first_free(mapping: &PortMapping, first: u16, last: u16, others: &Others) -> Result<Reserved> {
@@ -127,6 +130,7 @@ fn take(mapping: &PortMapping, number: u16) -> Result<Reserved> {
     };
     let (socket, host) = match bound {
         Ok(bound) => bound,
+        Err(Errno::ADDRINUSE) if number == 0 => bail!(NONE_FREE),
         Err(Errno::ADDRINUSE) => bail!(
             "a program of the host has {wanted} ({protocol}); see which: ss -ltunp 'sport = \
              :{number}'"
@@ -213,7 +217,8 @@ pub(super) fn apply(
         }
     }
     entries.retain(|entry| networks.contains_key(&entry.bridge));
-    nft(&rules::script(&table(layout.state()), &entries, &networks)).context("--publish")?;
+    let script = rules::script(&table(layout.state()), &entries, &networks);
+    nft(&script, &leases.lock).context("--publish")?;
     if networks.contains_key(OWN_BRIDGE) {
         // By now the table keeps what comes from the bridge away from 127.0.0.0/8.
         let (setting, _) = route_localnet(OWN_BRIDGE);
@@ -232,12 +237,13 @@ fn table(state: &Path) -> String {
     format!("isula-{digits}")
 }
 
-/// Has nft do all of `script` or nothing.
-fn nft(script: &str) -> Result<()> {
+/// Has nft do all of `script` or nothing. Should we be killed, whoever cleans up after us waits for
+/// the lock until it is done.
+fn nft(script: &str, lock: &Lock) -> Result<()> {
     let child = Command::new("nft")
         .args(["-f", "-"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(lock.for_child()?)
         .stderr(Stdio::piped())
         .spawn();
     let mut child = match child {
