@@ -168,7 +168,7 @@ fn commands(world: &World) -> Result<()> {
     ensure!(shown[0]["Users"] == json!(["user"]) && shown[0]["Labels"]["tier"] == "db", "{shown}");
     let refusals: [(&[&str], &str); 6] = [
         (&["create", "a/b"], "create: Invalid volume name (a/b), only"),
-        (&["create", "-l", "=x"], "create: Invalid label '=x'; write KEY=VALUE"),
+        (&["create", "-l", "=x"], "create: invalid label \"=x\"; write KEY or KEY=VALUE"),
         (&["ls", "-f", "x"], "ls: Invalid filter 'x'; use name=, label= or dangling=true|false"),
         (&["inspect", "nil"], "inspect: no volume is called \"nil\"; list them: isula volume ls"),
         (&["rm", "../x"], "rm: no volume is called \"../x\"; list them: isula volume ls"),
