@@ -142,11 +142,14 @@ impl World {
 
     /// `isulad-tools` with this world's directories, and these arguments.
     pub fn tools<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
+        let args: Vec<S> = args.into_iter().collect();
+        let mut call = self.program("isulad-tools");
         // Its own patience is that of the machine it was written for, too.
-        let patience = (10 * wait::slowness()).min(3600);
-        self.program("isulad-tools")
-            .args(["--timeout", &patience.to_string()])
-            .arg("--links")
+        if wait::slowness() > 1 && !args.iter().any(|arg| arg.as_ref() == "--timeout") {
+            let patience = (10 * wait::slowness()).min(3600);
+            call = call.args(["--timeout", &patience.to_string()]);
+        }
+        call.arg("--links")
             .arg(self.path("links"))
             .arg("--root")
             .arg(self.root())
