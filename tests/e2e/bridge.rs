@@ -15,6 +15,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("bridge::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
         story("bridge::whose_shim_was_killed", NEEDS, killed),
         story("bridge::where_the_last_runs_link_still_is", NEEDS, stale),
+        story("bridge::one_whose_maker_was_killed", NEEDS, half_made),
         story("bridge::what_is_refused", NEEDS, refused),
     ]
 }
@@ -69,6 +70,22 @@ fn own(world: &World) -> Result<()> {
     two.remove()?;
     one.remove()?;
     no_links(world)
+}
+
+/// Our own, without what a shim would have given it next.
+fn half_made(world: &World) -> Result<()> {
+    let make = "ip link add isula0 type bridge";
+    for rest in ["", "; ip address add 10.98.7.1/24 dev isula0"] {
+        world.tool("sh").args(["-ec", &format!("{make}{rest}")]).ok()?;
+        let one = sleeper(world, &["--name", "one"])?;
+        let gateway = one.value("/NetworkSettings/Gateway")?;
+        let gateway = gateway.as_str().context("a gateway")?.to_owned();
+        ensure!(rest.is_empty() || gateway == "10.98.7.1", "{gateway}");
+        one.exec(["ping", "-c1", "-W5", &gateway]).ok()?;
+        one.remove()?;
+        no_links(world)?;
+    }
+    Ok(())
 }
 
 fn named(world: &World) -> Result<()> {

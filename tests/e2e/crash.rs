@@ -22,7 +22,7 @@ pub(crate) fn stories() -> Vec<Story> {
         })
         .alone(),
         story("crash::the_shim_of_a_published_port_is_killed", &[ROOT, BUSYBOX, NFT], published)
-            .stress(),
+            .alone(),
         story("crash::both_are_killed_at_very_many_moments", NEEDS, |world| {
             moments(world, "isula", &[], 300)?;
             moments(world, "isula-shim", &[], 300)

@@ -176,21 +176,38 @@ fn remove_link(socket: &Socket, name: &str) -> linux::Result<()> {
 }
 
 fn bridge(socket: &Socket, name: &str) -> Result<Link> {
-    if let Some(link) = socket.link_by_name(name)? {
-        ensure!(link.kind == "bridge", "--net bridge={name}: {name} is not a bridge");
-        return Ok(link);
+    let link = match socket.link_by_name(name)? {
+        Some(link) => {
+            ensure!(link.kind == "bridge", "--net bridge={name}: {name} is not a bridge");
+            link
+        }
+        None => {
+            ensure!(
+                name == OWN_BRIDGE,
+                "--net bridge={name}: there is no bridge {name}; make it: ip link add {name} type \
+                 bridge"
+            );
+            let change = LinkChange::default();
+            socket.add_link(&NewLink { name, kind: NewKind::Bridge, change })?;
+            Link::required(socket.link_by_name(name)?, name)?
+        }
+    };
+    if name == OWN_BRIDGE {
+        complete(socket, &link)?;
     }
-    ensure!(
-        name == OWN_BRIDGE,
-        "--net bridge={name}: there is no bridge {name}; make it: ip link add {name} type bridge"
-    );
-    let change = LinkChange::default();
-    socket.add_link(&NewLink { name, kind: NewKind::Bridge, change })?;
-    let link = Link::required(socket.link_by_name(name)?, name)?;
-    let address = LinkAddress { ip: IpAddr::V4(free_network(socket)?), prefix: OWN_PREFIX };
-    socket.add_address(link.index, address)?;
-    socket.change_link(link.index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
     Ok(link)
+}
+
+/// Gives our own bridge what it lacks: all of it if it is new, some if its maker was killed.
+fn complete(socket: &Socket, link: &Link) -> Result<()> {
+    if !socket.addresses(link.index)?.iter().any(|address| address.ip.is_ipv4()) {
+        let address = LinkAddress { ip: IpAddr::V4(free_network(socket)?), prefix: OWN_PREFIX };
+        socket.add_address(link.index, address)?;
+    }
+    if !link.up {
+        socket.change_link(link.index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+    }
+    Ok(())
 }
 
 /// The first address of a network that no route of the host leads to.
