@@ -1,7 +1,9 @@
 //! The commands: what they are called, how they are written, what they do.
 //!
 //! A grammar is made for the command that is asked for. To make all of them, with the options that
-//! each has in common with the others, takes longer than most of what they do.
+//! each has in common with the others, takes longer than most of what they do. clap's `defer` puts
+//! off a command's own options, not those in common: a start of 1.6 ms and 167 page faults, where
+//! this takes 1.1 ms and 89.
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
