@@ -4,14 +4,12 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
 use container::{Volume, VolumeName, Volumes};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use ui::report::Many;
 use ui::{Exit, Report};
 
 use super::inspect::documents;
 use super::{Adapted, Session, listing, print};
-use crate::lifecycle::volumes;
+use crate::lifecycle::{self, volumes};
 
 /// Manage volumes: directories that outlive containers
 #[derive(Debug, Args)]
@@ -109,7 +107,7 @@ fn create(session: &Session, args: &CreateArgs) -> Report {
         Some(name) => name.parse()?,
         None => VolumeName::random().context("read random numbers")?,
     };
-    let created = OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")?;
+    let created = lifecycle::now()?;
     let mut volume = Volume::new(name, created);
     for label in &args.label {
         let (key, value) = label.split_once('=').unwrap_or((label, ""));

@@ -3,8 +3,6 @@
 use anyhow::{Context, Result};
 use container::{Container, Store};
 use linux::undo::Undo;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Engine, volumes};
 use crate::prepare::{self, env_file, hook_spec, host_channel, image};
@@ -29,7 +27,7 @@ pub fn create(engine: &Engine, mut request: Request) -> Result<Container> {
         undo.push("host channel", move || std::fs::remove_dir(channel.host_path));
     }
     let container = reservation.container().clone();
-    let created = OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")?;
+    let created = super::now()?;
     let mut config = request.into_config(container.id.clone(), reservation.name().clone(), created);
     config.rootfs_image = rootfs_image;
     let tree = prepare::tree(engine.store.layout(), &container, &config)?;

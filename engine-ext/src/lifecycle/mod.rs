@@ -17,9 +17,12 @@ mod wait;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use container::{Config, Store};
 use linux::process::Pid;
 use runtime::{Foreign, Runtime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 pub use copy::{Copy, copy_in, copy_out};
 pub use create::create;
@@ -55,6 +58,11 @@ impl Engine {
     pub fn runtime(&self, config: &Config) -> Runtime {
         runtime_of(&self.store, config)
     }
+}
+
+/// The time as records have it.
+pub(crate) fn now() -> Result<String> {
+    OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")
 }
 
 /// Our own runtime, or the one that was asked for.

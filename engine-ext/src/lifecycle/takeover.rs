@@ -7,8 +7,6 @@ use container::state::Exit;
 use container::{Container, Seized, State, Status};
 use linux::cgroup::{Cgroup, CgroupPath, Layout};
 use linux::process::{PidFd, Signal};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::{Engine, init};
 use crate::prepare::give_back;
@@ -91,7 +89,7 @@ pub(super) fn settle(engine: &Engine, container: &Container) -> Result<i32> {
     if !state.status.is_live() {
         return Ok(state.exit_code);
     }
-    let now = OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")?;
+    let now = super::now()?;
     let state = State {
         status: Status::Stopped,
         pid: None,

@@ -12,8 +12,6 @@ use linux::root::Root;
 use linux::undo::Undo;
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::copy::{Owner, Rules, copy_contents};
 use crate::request::mounts::NOCOPY;
@@ -40,7 +38,7 @@ pub(super) fn make_ready(
             Some(name) => name,
             None => VolumeName::random().context("read random numbers")?,
         };
-        let volume = Volume { anonymous, ..Volume::new(name.clone(), now()?) };
+        let volume = Volume { anonymous, ..Volume::new(name.clone(), super::now()?) };
         let made = volumes.make(&volume, &lock)?;
         let data = volumes.data(&name);
         if made {
@@ -59,10 +57,6 @@ pub(super) fn make_ready(
         mount.volume = Some(name);
     }
     Ok(Some(lock))
-}
-
-fn now() -> Result<String> {
-    OffsetDateTime::now_utc().format(&Rfc3339).context("write the time")
 }
 
 /// Who the container's root is on disk: in its rootfs, and in a volume, which is shown as it is.
