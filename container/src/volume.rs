@@ -11,7 +11,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::fs::FlockOperation;
@@ -159,17 +159,30 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// Makes `volume`, empty, unless there is one of its name. Whether it was made.
-    pub fn make(&self, volume: &Volume, unchanged: &Unchanged) -> Result<bool> {
+    /// Makes `volume` unless there is one of its name; `fill` puts into it what it begins with. It
+    /// is a volume once that is done: of a maker who fails or is killed nothing counts. Whether it
+    /// was made.
+    pub fn make<E: From<Error>>(
+        &self,
+        volume: &Volume,
+        unchanged: &Unchanged,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<bool, E> {
         if self.get(&volume.name)?.is_some() {
             return Ok(false);
         }
         // What lies there was left by somebody who was killed.
         self.remove(&volume.name, unchanged)?;
+        let data = self.data(&volume.name);
         file::make_dir_all(&self.directory.join(&volume.name.0), DIRECTORY_MODE)?;
-        file::make_dir_all(&self.data(&volume.name), DATA_MODE)?;
-        file::write_json(&self.document(&volume.name), volume)?;
-        Ok(true)
+        file::make_dir_all(&data, DATA_MODE)?;
+        let filled =
+            fill(&data).and_then(|()| Ok(file::write_json(&self.document(&volume.name), volume)?));
+        if filled.is_err() {
+            // The error that matters is the one being returned.
+            let _ = self.remove(&volume.name, unchanged);
+        }
+        filled.map(|()| true)
     }
 
     /// Removes a volume and what is in it.
@@ -211,10 +224,10 @@ mod tests {
         assert_eq!(volumes.list().unwrap(), []);
         let lock = volumes.lock().unwrap();
         let volume = Volume::new("web_data".parse().unwrap(), "2026-01-01T00:00:00Z".into());
-        assert!(volumes.make(&volume, &lock).unwrap());
+        assert!(volumes.make(&volume, &lock, |_| Ok::<_, Error>(())).unwrap());
         let file = volumes.data(&volume.name).join("a");
         fs::write(&file, "a").unwrap();
-        assert!(!volumes.make(&volume, &lock).unwrap());
+        assert!(!volumes.make(&volume, &lock, |_| Ok::<_, Error>(())).unwrap());
         assert!(file.exists());
         assert_eq!(volumes.list().unwrap(), std::slice::from_ref(&volume));
         volumes.remove(&volume.name, &lock).unwrap();
@@ -230,8 +243,23 @@ mod tests {
         let volume = Volume::new("half".parse().unwrap(), String::new());
         fs::create_dir_all(volumes.data(&volume.name).join("left")).unwrap();
         assert_eq!(volumes.list().unwrap(), []);
-        assert!(volumes.make(&volume, &lock).unwrap());
+        assert!(volumes.make(&volume, &lock, |_| Ok::<_, Error>(())).unwrap());
         assert!(!volumes.data(&volume.name).join("left").exists());
+    }
+
+    #[test]
+    fn one_that_cannot_be_filled_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let volumes = Volumes::of(&Layout::new(directory.path(), directory.path()));
+        let lock = volumes.lock().unwrap();
+        let volume = Volume::new("half".parse().unwrap(), String::new());
+        let made = volumes.make(&volume, &lock, |data| {
+            fs::write(data.join("some"), "a").unwrap();
+            assert_eq!(volumes.list().unwrap(), [], "it is none before it is full");
+            Err(Error::NoVolume("all".into()))
+        });
+        assert!(matches!(made, Err(Error::NoVolume(_))));
+        assert!(!volumes.data(&volume.name).exists());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -18,6 +20,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("volumes::with_root_mapped", &[ROOT, BUSYBOX, USER_NS], mapped),
         story("volumes::made_listed_and_removed", NEEDS, commands),
         story("volumes::of_a_container_that_is_refused", NEEDS, refused),
+        story("volumes::whose_maker_is_killed_while_it_copies", NEEDS, killed),
     ]
 }
 
@@ -33,6 +36,33 @@ fn sh(world: &World, options: &[&str], script: &str) -> Result<tests::Output> {
 
 fn volume(world: &World, words: &[&str]) -> tests::Call {
     world.isula([&["volume"], words].concat())
+}
+
+/// What is left of a copy does not pass for all of it.
+fn killed(world: &World) -> Result<()> {
+    const FILES: usize = 3000;
+    let rootfs = world.busybox()?;
+    fs::create_dir(rootfs.join("srv"))?;
+    for number in 0..FILES {
+        fs::write(rootfs.join(format!("srv/{number}")), "x")?;
+    }
+    let count = || fs::read_dir(data(world, "big")).map_or(0, Iterator::count);
+    for share in [1, 3, 6] {
+        let create = world.isula_with("create", &["-v", "big:/srv"], &rootfs, &["true"]);
+        let mut create = create.command().stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        world.until("it has copied some", Duration::from_secs(10), || {
+            Ok((count() >= FILES * share / 8).then_some(()))
+        })?;
+        create.kill()?;
+        create.wait()?;
+        let some = count();
+        ensure!(some < FILES, "it was done before it was killed");
+        let run = world.isula_with("run", &["--rm", "-v", "big:/srv"], &rootfs, &["true"]);
+        run.ok()?;
+        ensure!(count() == FILES, "{} of {FILES} files, {some} when it was killed", count());
+        volume(world, &["rm", "big"]).ok()?;
+    }
+    Ok(())
 }
 
 fn kept(world: &World) -> Result<()> {

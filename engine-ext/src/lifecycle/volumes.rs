@@ -39,18 +39,23 @@ pub(super) fn make_ready(
             None => VolumeName::random().context("read random numbers")?,
         };
         let volume = Volume { anonymous, ..Volume::new(name.clone(), super::now()?) };
-        let made = volumes.make(&volume, &lock)?;
         let data = volumes.data(&name);
+        let wanted = !mount.options.iter().any(|option| option == NOCOPY);
+        let fill = |data: &Path| match wanted {
+            true => fill(data, tree, &mount.destination, ids)
+                .with_context(|| format!("copy {} to volume {name}", mount.destination.display())),
+            false => Ok(()),
+        };
+        let made = volumes.make(&volume, &lock, |data| {
+            chown(data, Some(ids.volume.0), Some(ids.volume.1))
+                .with_context(|| format!("chown {}", data.display()))?;
+            fill(data)
+        })?;
         if made {
             let directory = layout.volumes().join(name.as_str());
             undo.push("volume", move || fs::remove_dir_all(directory));
-            chown(&data, Some(ids.volume.0), Some(ids.volume.1))
-                .with_context(|| format!("chown {}", data.display()))?;
-        }
-        if !mount.options.iter().any(|option| option == NOCOPY) {
-            fill(&data, tree, &mount.destination, ids).with_context(|| {
-                format!("copy {} to volume {name}", mount.destination.display())
-            })?;
+        } else {
+            fill(&data)?;
         }
         mount.options.retain(|option| option != NOCOPY);
         mount.source = data;
@@ -132,7 +137,7 @@ pub fn users(store: &Store, name: &VolumeName) -> Result<Vec<String>> {
 pub fn create(layout: &Layout, volume: &Volume) -> Result<bool> {
     let volumes = Volumes::of(layout);
     let lock = volumes.lock()?;
-    Ok(volumes.make(volume, &lock)?)
+    volumes.make(volume, &lock, |_| Ok(()))
 }
 
 /// Removes a volume that nobody uses.
