@@ -12,7 +12,7 @@ shift 2
 
 packages=(
     systemd systemd-sysv udev dbus libpam-systemd kmod busybox-static iproute2 iputils-ping
-    util-linux mount e2fsprogs procps psmisc strace jq less
+    util-linux mount e2fsprogs procps psmisc strace jq less nftables python3-psutil squashfs-tools
 )
 root=$out/root
 mkdir -p "$out"
