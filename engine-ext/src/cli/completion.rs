@@ -3,7 +3,7 @@ use clap::Args;
 use clap_complete::Shell;
 use ui::{Exit, Report};
 
-use super::{command, print};
+use super::{Session, command, print};
 
 /// Print the completions of a shell
 ///
@@ -15,7 +15,7 @@ pub(crate) struct CompletionArgs {
     shell: String,
 }
 
-pub(crate) fn completion(args: &CompletionArgs) -> Report {
+pub(crate) fn completion(_: &Session, args: &CompletionArgs) -> Report {
     let shell = match args.shell.as_str() {
         "bash" => Shell::Bash,
         "zsh" => Shell::Zsh,

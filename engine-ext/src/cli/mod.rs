@@ -28,6 +28,7 @@ mod stop;
 mod top;
 mod unsupported;
 mod update;
+mod verbs;
 mod version;
 mod volume;
 mod wait;
@@ -39,16 +40,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::error::ErrorKind;
-use clap::{
-    ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-};
+use clap::{ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use container::daemon_json::DAEMON_JSON;
 use container::{Container, DaemonJson, Store};
 use ui::report::{Many, WithExit};
 use ui::{Exit, Report};
 
 use crate::lifecycle::Engine;
-use crate::shim::client::{LaunchError, program};
+use crate::shim::client::{self, LaunchError};
+use verbs::Verb;
 
 /// Run system containers and ordinary ones, without a daemon
 #[derive(Debug, Parser)]
@@ -63,8 +63,6 @@ use crate::shim::client::{LaunchError, program};
 pub struct Cli {
     #[command(flatten)]
     global: Global,
-    #[command(subcommand)]
-    verb: Verb,
 }
 
 #[derive(Debug, Args)]
@@ -109,44 +107,6 @@ struct Global {
     daemon: unsupported::DaemonArgs,
 }
 
-// Deferred: the grammar of one command is made, not that of all. Of a start-up of 2 ms that is the
-// larger half, nearly all of it first touches of fresh memory.
-#[derive(Debug, Subcommand)]
-#[command(defer = true)]
-enum Verb {
-    Attach(Adapted<attach::AttachArgs>),
-    Completion(Adapted<completion::CompletionArgs>),
-    Cp(Adapted<cp::CpArgs>),
-    Create(Adapted<Box<create::CreateArgs>>),
-    Events(Adapted<events::EventsArgs>),
-    Exec(Adapted<exec::ExecArgs>),
-    Export(Adapted<export::ExportArgs>),
-    Info(Adapted<info::InfoArgs>),
-    Inspect(Adapted<inspect::InspectArgs>),
-    Kill(Adapted<kill::KillArgs>),
-    Logs(Adapted<logs::LogsArgs>),
-    Network(network::NetworkArgs),
-    Pause(Adapted<pause::PauseArgs>),
-    Port(Adapted<port::PortArgs>),
-    PrepareRootfs(Adapted<prepare_rootfs::PrepareRootfsArgs>),
-    Ps(Adapted<ps::PsArgs>),
-    Rename(Adapted<rename::RenameArgs>),
-    Restart(Adapted<restart::RestartArgs>),
-    Rm(Adapted<rm::RmArgs>),
-    Run(Adapted<Box<run::RunArgs>>),
-    Start(Adapted<start::StartArgs>),
-    Stats(Adapted<stats::StatsArgs>),
-    Stop(Adapted<stop::StopArgs>),
-    Top(Adapted<top::TopArgs>),
-    Unpause(Adapted<pause::UnpauseArgs>),
-    Update(Adapted<Box<update::UpdateArgs>>),
-    Version(Adapted<version::VersionArgs>),
-    Volume(volume::VolumeArgs),
-    Wait(Adapted<wait::WaitArgs>),
-    #[command(flatten)]
-    Unsupported(unsupported::UnsupportedVerb),
-}
-
 /// What every command works with.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -174,27 +134,41 @@ pub fn main() -> Report {
 
 /// The program with these arguments, the first of them its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Report {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let matches = match grammar().try_get_matches_from(&arguments) {
+    let words: Vec<OsString> = arguments.into_iter().collect();
+    let matches = match parse(&words) {
         Ok(matches) => matches,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => return help(&arguments),
         Err(error) => return answer(&error),
     };
     let cli = Cli::from_arg_matches(&matches).map_err(|error| anyhow!(plain(&error)))?;
-    dispatch(cli)
+    let (name, matches) = matches.subcommand().expect("the grammar asks for a command");
+    let verb = verbs::all().find(|verb| verb.name == name).expect("the grammar has no others");
+    dispatch(cli.global, verb, matches)
 }
 
-/// The grammar, with the two habits of the predecessor: every flag may say `=true` or `=false`,
-/// and the word after an option that takes one is its value, whatever it begins with.
-fn grammar() -> Command {
-    adapt(Cli::command())
-}
-
-/// The whole of it, with every command's part made.
+/// The grammar.
+#[must_use]
 pub fn command() -> Command {
-    let mut whole = grammar();
+    let mut whole = program().subcommands(verbs::all().map(|verb| verb.command()));
     whole.build();
     whole
+}
+
+/// The grammar without any command.
+fn program() -> Command {
+    adapt(Cli::command()).subcommand_required(true).arg_required_else_help(true)
+}
+
+/// Takes the words by the grammar of the one command that comes first among them: it is the one that
+/// is asked for, or this grammar does not understand the words. Then, and for help, the whole
+/// grammar answers.
+fn parse(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let named = words.iter().skip(1).find_map(|word| verbs::all().find(|verb| word == verb.name));
+    match program().subcommands(named.map(|verb| verb.command())).try_get_matches_from(words) {
+        Err(error) if error.kind() != ErrorKind::DisplayVersion => {
+            command().try_get_matches_from(words)
+        }
+        parsed => parsed,
+    }
 }
 
 /// Arguments with those habits.
@@ -243,14 +217,12 @@ pub(crate) fn adapt(command: Command) -> Command {
     })
 }
 
-fn dispatch(cli: Cli) -> Report {
-    let Cli { global, verb } = cli;
-    let verb_name = verb.name();
-    let report = global.daemon.check().and_then(|()| execute(global, verb));
-    report.map_err(|error| exit_code(error.context(verb_name), verb_name))
+fn dispatch(global: Global, verb: Verb, matches: &ArgMatches) -> Report {
+    let report = global.daemon.check().and_then(|()| verb.run(&session(global)?, matches));
+    report.map_err(|error| exit_code(error.context(verb.name), verb.name))
 }
 
-fn execute(global: Global, verb: Verb) -> Report {
+fn session(global: Global) -> Result<Session> {
     let settings = DaemonJson::read(&global.daemon_json)?;
     let level = match (&global.log_level, settings.log_level.as_str()) {
         _ if global.debug => "debug",
@@ -268,50 +240,18 @@ fn execute(global: Global, verb: Verb) -> Report {
         std::path::absolute(path).with_context(|| format!("make {} absolute", path.display()))
     };
     let layout = settings.layout(global.root, global.state);
-    let session = Session {
+    Ok(Session {
         engine: Engine {
             store: Store::new(absolute(layout.root())?, absolute(layout.state())?),
             shim: match global.shim.or_else(|| std::env::var_os("ISULA_SHIM").map(Into::into)) {
                 Some(program) => program,
-                None => program()?,
+                None => client::program()?,
             },
             start_timeout: start_timeout(&settings)
                 .with_context(|| format!("{}: start-timeout", global.daemon_json.display()))?,
         },
         host: HostSettings { path: global.daemon_json, settings },
-    };
-    match verb {
-        Verb::Attach(Adapted(args)) => attach::attach(&session, &args),
-        Verb::Completion(Adapted(args)) => completion::completion(&args),
-        Verb::Cp(Adapted(args)) => cp::cp(&session, &args),
-        Verb::Create(Adapted(args)) => create::create(&session, &args),
-        Verb::Events(Adapted(args)) => events::events(&session, &args),
-        Verb::Exec(Adapted(args)) => exec::exec(&session, &args),
-        Verb::Export(Adapted(args)) => export::export(&session, &args),
-        Verb::Info(Adapted(args)) => info::info(&session, &args),
-        Verb::Inspect(Adapted(args)) => inspect::inspect(&session, &args),
-        Verb::Kill(Adapted(args)) => kill::kill(&session, &args),
-        Verb::Logs(Adapted(args)) => logs::logs(&session, &args),
-        Verb::Network(args) => network::network(&session, &args),
-        Verb::Pause(Adapted(args)) => pause::pause(&session, &args),
-        Verb::Port(Adapted(args)) => port::port(&session, &args),
-        Verb::PrepareRootfs(Adapted(args)) => prepare_rootfs::prepare_rootfs(&args),
-        Verb::Ps(Adapted(args)) => ps::ps(&session, &args),
-        Verb::Rename(Adapted(args)) => rename::rename(&session, &args),
-        Verb::Restart(Adapted(args)) => restart::restart(&session, &args),
-        Verb::Rm(Adapted(args)) => rm::rm(&session, &args),
-        Verb::Run(Adapted(args)) => run::run(&session, &args),
-        Verb::Start(Adapted(args)) => start::start(&session, &args),
-        Verb::Stats(Adapted(args)) => stats::stats(&session, &args),
-        Verb::Stop(Adapted(args)) => stop::stop(&session, &args),
-        Verb::Top(Adapted(args)) => top::top(&session, &args),
-        Verb::Unpause(Adapted(args)) => pause::unpause(&session, &args),
-        Verb::Update(Adapted(args)) => update::update(&session, &args),
-        Verb::Version(Adapted(args)) => version::version(&args),
-        Verb::Volume(args) => volume::volume(&session, &args),
-        Verb::Wait(Adapted(args)) => wait::wait(&session, &args),
-        Verb::Unsupported(verb) => verb.refuse(),
-    }
+    })
 }
 
 fn start_timeout(settings: &DaemonJson) -> Result<Option<Duration>> {
@@ -332,43 +272,6 @@ fn log_level(word: &str) -> Result<&'static str> {
     })
 }
 
-impl Verb {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Attach(_) => "attach",
-            Self::Completion(_) => "completion",
-            Self::Cp(_) => "cp",
-            Self::Create(_) => "create",
-            Self::Events(_) => "events",
-            Self::Exec(_) => "exec",
-            Self::Export(_) => "export",
-            Self::Info(_) => "info",
-            Self::Inspect(_) => "inspect",
-            Self::Kill(_) => "kill",
-            Self::Logs(_) => "logs",
-            Self::Network(_) => "network",
-            Self::Pause(_) => "pause",
-            Self::Port(_) => "port",
-            Self::PrepareRootfs(_) => "prepare-rootfs",
-            Self::Ps(_) => "ps",
-            Self::Rename(_) => "rename",
-            Self::Restart(_) => "restart",
-            Self::Rm(_) => "rm",
-            Self::Run(_) => "run",
-            Self::Start(_) => "start",
-            Self::Stats(_) => "stats",
-            Self::Stop(_) => "stop",
-            Self::Top(_) => "top",
-            Self::Unpause(_) => "unpause",
-            Self::Update(_) => "update",
-            Self::Version(_) => "version",
-            Self::Volume(_) => "volume",
-            Self::Wait(_) => "wait",
-            Self::Unsupported(verb) => verb.name(),
-        }
-    }
-}
-
 /// What could not be executed or found says so; `create`, `run` and `exec` mean 125 otherwise.
 fn exit_code(error: anyhow::Error, verb: &str) -> anyhow::Error {
     let of_process = error.chain().find_map(|cause| cause.downcast_ref::<LaunchError>());
@@ -378,12 +281,6 @@ fn exit_code(error: anyhow::Error, verb: &str) -> anyhow::Error {
         None => Exit::FAILED,
     };
     Err::<(), _>(error).exit(exit).expect_err("it is an error")
-}
-
-/// Help lists the commands with what each does, which is part of their grammars.
-fn help(arguments: &[OsString]) -> Report {
-    let error = command().try_get_matches_from(arguments).expect_err("help was asked for");
-    answer(&error)
 }
 
 /// Help is an answer; the rest is a wrong command line.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use ui::{Exit, Report};
 
 use super::listing::{self, Column};
-use super::print;
+use super::{Session, print};
 use crate::rootfs_check;
 
 /// Say what of a rootfs will not work in a container
@@ -28,7 +28,7 @@ pub(crate) struct PrepareRootfsArgs {
 
 const COLUMNS: &[Column] = &[("Path", "PATH"), ("Problem", "PROBLEM"), ("Fix", "FIX")];
 
-pub(crate) fn prepare_rootfs(args: &PrepareRootfsArgs) -> Report {
+pub(crate) fn prepare_rootfs(_: &Session, args: &PrepareRootfsArgs) -> Report {
     ensure!(args.check, "a rootfs is looked at and not changed; say so with --check");
     let root = Root::open(&args.directory)?;
     let found = rootfs_check::check(&root)

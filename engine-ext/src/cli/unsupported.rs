@@ -2,7 +2,7 @@
 //! by name.
 
 use anyhow::{Result, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 use ui::Report;
 
 #[derive(Debug, Args)]
@@ -51,51 +51,7 @@ pub(crate) struct Anything {
     _words: Vec<String>,
 }
 
-#[derive(Debug, Subcommand)]
-#[command(defer = true)]
-pub(crate) enum UnsupportedVerb {
-    #[command(hide = true)]
-    Images(Anything),
-    #[command(hide = true)]
-    Import(Anything),
-    #[command(hide = true)]
-    Load(Anything),
-    #[command(hide = true)]
-    Login(Anything),
-    #[command(hide = true)]
-    Logout(Anything),
-    #[command(hide = true)]
-    Pull(Anything),
-    #[command(hide = true)]
-    Rmi(Anything),
-    #[command(hide = true)]
-    Search(Anything),
-    #[command(hide = true)]
-    Tag(Anything),
-}
-
-const NO_IMAGES: &str = "there are no images: unpack one and use --external-rootfs";
-
-impl UnsupportedVerb {
-    pub(crate) fn name(&self) -> &'static str {
-        self.what().0
-    }
-
-    pub(crate) fn refuse(&self) -> Report {
-        bail!("not supported; {}", self.what().1)
-    }
-
-    fn what(&self) -> (&'static str, &'static str) {
-        match self {
-            Self::Images(_) => ("images", NO_IMAGES),
-            Self::Import(_) => ("import", NO_IMAGES),
-            Self::Load(_) => ("load", NO_IMAGES),
-            Self::Login(_) => ("login", NO_IMAGES),
-            Self::Logout(_) => ("logout", NO_IMAGES),
-            Self::Pull(_) => ("pull", NO_IMAGES),
-            Self::Rmi(_) => ("rmi", NO_IMAGES),
-            Self::Search(_) => ("search", NO_IMAGES),
-            Self::Tag(_) => ("tag", NO_IMAGES),
-        }
-    }
+/// A command that works on images.
+pub(crate) fn refuse() -> Report {
+    bail!("not supported; there are no images: unpack one and use --external-rootfs")
 }

@@ -1,13 +1,13 @@
 use clap::Args;
 use ui::{Exit, Report};
 
-use super::print;
+use super::{Session, print};
 
 /// Print versions
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {}
 
-pub(crate) fn version(_: &VersionArgs) -> Report {
+pub(crate) fn version(_: &Session, _: &VersionArgs) -> Report {
     let version = env!("CARGO_PKG_VERSION");
     print(&format!(
         "Client:\n  Version:\t{version}\n\nOCI config:\n  Version:\t{}\n",
