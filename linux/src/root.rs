@@ -168,17 +168,26 @@ impl Root {
             {
                 return Err(errno);
             }
-            let node = open_at(parent.as_fd(), name)?;
-            let found = DeviceNode::of(&rustix::fs::fstat(&node)?);
-            // Also after we made it: somebody may have put another thing there in between.
-            if !found.is_some_and(|found| found.kind == kind && found.number == number) {
-                return Err(Errno::EXIST);
+            let completed = (|| {
+                let node = open_at(parent.as_fd(), name)?;
+                let found = DeviceNode::of(&rustix::fs::fstat(&node)?);
+                // Also after we made it: somebody may have put another thing there in between.
+                if !found.is_some_and(|found| found.kind == kind && found.number == number) {
+                    return Err(Errno::EXIST);
+                }
+                if made.is_err() {
+                    return Ok(Change::AlreadyThere);
+                }
+                set_mode(node.as_fd(), wanted)?;
+                Ok(Change::Made)
+            })();
+            if let (Ok(()), Err(errno)) = (made, completed)
+                && errno != Errno::EXIST
+            {
+                // The first failure is the one to report.
+                let _ = rustix::fs::unlinkat(&parent, name, AtFlags::empty());
             }
-            if made.is_err() {
-                return Ok(Change::AlreadyThere);
-            }
-            set_mode(node.as_fd(), wanted)?;
-            Ok(Change::Made)
+            completed
         })()
         .map_err(|errno| {
             let error = explain_make("make node", path, errno);

@@ -120,10 +120,16 @@ impl From<container::Error> for Error {
             container::Error::NotFound(_) | container::Error::Ambiguous { .. } => {
                 Self::NotFound(error.to_string())
             }
-            container::Error::Io { act, source } => Self::Failed(format!("{act}: {source}")),
+            container::Error::Io { act, source } => io(act, &source),
             _ => Self::Failed(error.to_string()),
         }
     }
+}
+
+/// What the standard library was refused, with the name of its errno.
+pub(crate) fn io(act: String, error: &std::io::Error) -> Error {
+    let errno = linux::Errno::from_io_error(error).unwrap_or(linux::Errno::IO);
+    linux::Error::new(act, errno).into()
 }
 
 impl From<RunningError> for Error {

@@ -7,7 +7,7 @@ use container::{Container, OciState, Running, Standing, Store};
 use linux::process::Pid;
 
 use crate::engine::{self, Engine, Foreign};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 use crate::nic::Links;
 
 /// Where records of containers are that are not isula's.
@@ -151,7 +151,7 @@ fn record_of(records: &Path, id: &str) -> Result<PathBuf> {
         .recursive(true)
         .mode(0o700)
         .create(&dir)
-        .map_err(|error| Error::Failed(format!("make {}: {error}", dir.display())))?;
+        .map_err(|error| io(format!("make {}", dir.display()), &error))?;
     Ok(dir)
 }
 

@@ -25,6 +25,7 @@ mod hotplug_device;
 mod hotplug_disk;
 mod hotplug_engine;
 mod hotplug_engines;
+mod hotplug_faults;
 mod hotplug_given;
 mod hotplug_host;
 mod hotplug_model;
@@ -36,6 +37,7 @@ mod hotplug_policy;
 mod hotplug_race;
 mod hotplug_replay;
 mod hotplug_route;
+mod hotplug_subject;
 mod image;
 mod limits;
 mod links;
@@ -54,6 +56,7 @@ mod security;
 mod system;
 mod systemd;
 mod threats;
+mod trace;
 mod upgrade;
 mod volumes;
 mod world;
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         hotplug_disk::stories(),
         hotplug_engine::stories(),
         hotplug_engines::stories(),
+        hotplug_faults::stories(),
         hotplug_given::stories(),
         hotplug_host::stories(),
         hotplug_model::stories(),

@@ -103,7 +103,7 @@ pub fn attach(lease: &Lease, pid: Pid) -> Result<()> {
     let (host, inside) = (Socket::open()?, Socket::open_in(&namespace).with_context(act)?);
     let bridge = bridge(&host, &lease.bridge)?;
     // The kernel takes the last run's pair away in its own time, after the network namespace.
-    remove_link(&host, &lease.host_link).with_context(act)?;
+    host.delete_link_by_name(&lease.host_link).with_context(act)?;
     let peer = LinkChange {
         namespace: Some(namespace.as_fd()),
         address: Some(&lease.mac),
@@ -115,7 +115,7 @@ pub fn attach(lease: &Lease, pid: Pid) -> Result<()> {
     let kind = NewKind::Veth(PeerLink { name: INSIDE, change: peer });
     host.add_link(&NewLink { name: &lease.host_link, kind, change }).with_context(act)?;
     let mut undo = Undo::new();
-    undo.push("link", || remove_link(&host, &lease.host_link));
+    undo.push("link", || host.delete_link_by_name(&lease.host_link));
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let near = Link::required(host.link_by_name(&lease.host_link)?, &lease.host_link)?;
     let far = Link::required(inside.link_by_name(INSIDE)?, INSIDE)?;
@@ -148,31 +148,20 @@ pub fn release(layout: &Layout, config: &Config) -> Result<()> {
     let Some(port) = &config.bridge else { return Ok(()) };
     let leases = Leases::open(layout)?;
     let socket = Socket::open()?;
-    remove_link(&socket, &host_link(config))?;
+    socket.delete_link_by_name(&host_link(config))?;
     let had = leases.remove(&port.bridge, &config.id)?;
     let unpublished = match had.is_some_and(|entry| !entry.ports.is_empty()) {
         true => publish::apply(layout, &leases, |bridge| written(&socket, bridge)),
         false => Ok(()),
     };
     if leases.is_unused(&port.bridge) && port.bridge == OWN_BRIDGE {
-        remove_link(&socket, OWN_BRIDGE)?;
+        socket.delete_link_by_name(OWN_BRIDGE)?;
     }
     unpublished
 }
 
 fn host_link(config: &Config) -> String {
     format!("veth{}", &config.id.as_str()[..8])
-}
-
-/// Its pair may be gone already, with the container's network namespace.
-fn remove_link(socket: &Socket, name: &str) -> linux::Result<()> {
-    match socket.link_by_name(name)? {
-        None => Ok(()),
-        Some(link) => match socket.delete_link(link.index) {
-            Err(error) if !error.is(linux::Errno::NODEV) => Err(error),
-            _ => Ok(()),
-        },
-    }
 }
 
 fn bridge(socket: &Socket, name: &str) -> Result<Link> {

@@ -115,13 +115,17 @@ fn grant_v1(dir: &Path, rule: &DeviceRule) -> Result<Change> {
     if list.default_allow {
         return Ok(Change::AlreadyThere);
     }
-    let wanted = Exceptions::from_rules(&DeviceRules::new(vec![*rule]))?;
-    let there = wanted.lines_beyond(&list).is_empty();
-    if !there {
+    let new = Exceptions::from_rules(&DeviceRules::new(vec![*rule]))?.lines_beyond(&list);
+    if !new.is_empty() {
         write_rule(dir, "devices.allow", &line)?;
     }
-    tree::visit(dir, &mut |dir| allow_in(dir, std::slice::from_ref(&line)))?;
-    Ok(if there { Change::AlreadyThere } else { Change::Made })
+    tree::visit(dir, &mut |dir| allow_in(dir, std::slice::from_ref(&line))).inspect_err(|_| {
+        for line in &new {
+            // The first failure is the one to report. Down the tree, too.
+            let _ = write_rule(dir, "devices.deny", line);
+        }
+    })?;
+    Ok(if new.is_empty() { Change::AlreadyThere } else { Change::Made })
 }
 
 fn read_list(dir: &Path) -> Result<Exceptions> {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 use crate::{Context, Errno, Error, Result, fault};
 
@@ -37,38 +37,61 @@ impl Replacement {
         let file = fault::check("openat")
             .and_then(|()| rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(mode)))
             .during(call)?;
-        super::write_all(&file, text).during(call)?;
-        Ok(Self { dir, file, path: path.to_owned(), name: name.into() })
+        let written = super::write_all(&file, text).during(call);
+        let replacement = Self { dir, file, path: path.to_owned(), name: name.into() };
+        match written {
+            Ok(()) => Ok(replacement),
+            Err(error) => {
+                // The first failure is the one to report; half a text says nothing.
+                let _ = replacement.discard();
+                Err(error)
+            }
+        }
     }
 
     /// Makes it the file, on disk when this returns. The file before it is kept as `previous`.
-    pub fn commit(self, previous: &str) -> Result<()> {
+    ///
+    /// Refused, all is as before: the text waits still.
+    pub fn commit(&self, previous: &str) -> Result<()> {
         let call = || format!("write {}", self.path.display());
-        let name =
-            self.path.file_name().ok_or_else(|| Error::new(call(), Errno::INVAL))?.to_owned();
-        (|| {
+        let name = self.path.file_name().ok_or_else(|| Error::new(call(), Errno::INVAL))?;
+        let placed: rustix::io::Result<bool> = (|| {
             fault::check("fsync")?;
             rustix::fs::fdatasync(&self.file)?;
-            self.keep(&name, previous)?;
+            let had_one = self.keep(name, previous)?;
             fault::check("renameat")?;
-            rustix::fs::renameat(&self.dir, &self.name, &self.dir, &name)
-        })()
-        .during(call)?;
-        rustix::fs::fsync(self.dir.as_fd()).during(call)
+            rustix::fs::renameat(&self.dir, &self.name, &self.dir, name)?;
+            Ok(had_one)
+        })();
+        let had_one = placed.during(call)?;
+        rustix::fs::fsync(self.dir.as_fd()).during(call).inspect_err(|_| {
+            // Readers have it and the disk may not. The first failure is the one to report.
+            let _ = self.take_back(name, had_one.then_some(previous));
+        })
     }
 
-    /// A second name for the file as it is: its text is on disk already.
-    fn keep(&self, name: &OsStr, previous: &str) -> rustix::io::Result<()> {
+    /// A second name for the file as it is: its text is on disk already. Whether there is one.
+    fn keep(&self, name: &OsStr, previous: &str) -> rustix::io::Result<bool> {
         match rustix::fs::unlinkat(&self.dir, previous, AtFlags::empty()) {
             Err(Errno::NOENT) | Ok(()) => {}
-            refused => return refused,
+            Err(errno) => return Err(errno),
         }
         fault::check("linkat")?;
         match rustix::fs::linkat(&self.dir, name, &self.dir, previous, AtFlags::empty()) {
             // The first there is.
-            Err(Errno::NOENT) => Ok(()),
-            answer => answer,
+            Err(Errno::NOENT) => Ok(false),
+            answer => answer.map(|()| true),
         }
+    }
+
+    /// The file is the one before it again, at no moment none.
+    fn take_back(&self, name: &OsStr, previous: Option<&str>) -> rustix::io::Result<()> {
+        let Some(previous) = previous else {
+            return rustix::fs::renameat(&self.dir, name, &self.dir, &self.name);
+        };
+        let exchange = RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&self.dir, previous, &self.dir, name, exchange)?;
+        rustix::fs::renameat(&self.dir, previous, &self.dir, &self.name)
     }
 
     /// Takes it away.

@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
-use rtnetlink::packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::link::{
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{
     InfoBridgePort, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoPortData, InfoPortKind,
     InfoVeth, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode, Prop,
 };
@@ -166,6 +166,17 @@ impl Socket {
         let mut message = LinkMessage::default();
         message.header.index = index;
         self.change(RouteNetlinkMessage::DelLink(message), 0, || format!("delete link {index}"))
+    }
+
+    /// Deletes the link of that name; none is as good.
+    pub fn delete_link_by_name(&self, name: &str) -> Result<()> {
+        let mut message = LinkMessage::default();
+        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        let call = || format!("delete link {name}");
+        match self.change(RouteNetlinkMessage::DelLink(message), 0, call) {
+            Err(error) if error.is(Errno::NODEV) => Ok(()),
+            done => done,
+        }
     }
 
     /// The link called `name`, also by an alternative name.

@@ -1,10 +1,10 @@
 //! How much may leave by a link, and come in by it: tc-tbf(8), and tc-police(8) on what comes in.
 
-use rtnetlink::packet_core::{
+use netlink_packet_core::{
     DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Nla as _, NlasIterator,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption};
 
 use super::Socket;
 use crate::{Errno, Result};

@@ -1,14 +1,16 @@
 //! The transport: one request, its answers, and what the kernel says of a refusal.
 
-use futures_util::StreamExt as _;
-use rtnetlink::Handle;
-use rtnetlink::packet_core::{
-    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+use std::cell::Cell;
+use std::io;
+
+use netlink_packet_core::{
+    ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
 };
-use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::sys::AsyncSocket as _;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket as Transport, SocketAddr};
 use rustix::io::Errno;
-use tokio::runtime::{Builder, Runtime};
 
 use crate::error::Context as _;
 use crate::ns::{self, Namespace};
@@ -16,15 +18,24 @@ use crate::{Error, Result};
 
 /// The length of the header that an acknowledgement repeats (struct nlmsghdr).
 const HEADER: usize = 16;
+/// Where messages begin, and attributes (NLMSG_ALIGNTO, NLA_ALIGNTO).
+const ALIGNMENT: usize = 4;
 /// The attribute of an extended acknowledgement that holds the kernel's words (linux/netlink.h).
 const ATTRIBUTE_MESSAGE: u16 = 1;
+
+/// How often a list is asked for again that changed while the kernel told it.
+const TRIES: usize = 16;
 
 /// A netlink socket of one network namespace.
 #[derive(Debug)]
 pub struct Socket {
-    runtime: Runtime,
-    handle: Handle,
+    transport: Transport,
+    /// The number of the last request, which its answers repeat.
+    sequence: Cell<u32>,
 }
+
+/// What the kernel answers, or why it does not, in its own words where it has some.
+type Answer<T> = std::result::Result<T, (Errno, Option<String>)>;
 
 impl Socket {
     /// Opens one in the caller's network namespace.
@@ -37,18 +48,17 @@ impl Socket {
         ns::in_net_ns(namespace, Self::open)
     }
 
-    fn connect() -> std::io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_io().build()?;
-        let handle = {
-            let _context = runtime.enter();
-            let (mut connection, handle, _) = rtnetlink::new_connection()?;
-            let socket = connection.socket_mut().socket_mut();
-            // Older kernels answer with an errno alone, and with more than the header repeated.
-            let _ = socket.set_ext_ack(true).and_then(|()| socket.set_cap_ack(true));
-            runtime.spawn(connection);
-            handle
-        };
-        Ok(Self { runtime, handle })
+    fn connect() -> io::Result<Self> {
+        let mut transport = Transport::new(NETLINK_ROUTE)?;
+        // Older kernels answer with an errno alone, and with more than the header repeated.
+        let _ = transport.set_ext_ack(true).and_then(|()| transport.set_cap_ack(true));
+        transport.bind_auto()?;
+        // Port 0 is the kernel: whatever else has an address here is not listened to (netlink(7)).
+        transport.connect(&SocketAddr::new(0, 0))?;
+        // The kernel answers before send(2) returns, the parts of a list as they are read: to wait
+        // would be for an answer that it had no memory for.
+        transport.set_non_blocking(true)?;
+        Ok(Self { transport, sequence: Cell::new(0) })
     }
 
     /// Asks for a change. `call` names it should it be refused.
@@ -70,7 +80,7 @@ impl Socket {
         self.ask(message, NLM_F_DUMP, call)
     }
 
-    /// Sends one request and collects its answers.
+    /// Sends one request and collects its answers, to the last.
     pub(super) fn ask(
         &self,
         message: RouteNetlinkMessage,
@@ -79,27 +89,99 @@ impl Socket {
     ) -> Result<Vec<RouteNetlinkMessage>> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
-        let mut handle = self.handle.clone();
-        let answers = self.runtime.block_on(async {
-            let mut stream = handle.request(request).map_err(|_| (Errno::IO, None))?;
-            let mut answers = Vec::new();
-            while let Some(answer) = stream.next().await {
-                match answer.payload {
-                    NetlinkPayload::InnerMessage(message) => answers.push(message),
-                    NetlinkPayload::Error(error) if error.code.is_some() => {
-                        let errno = Errno::from_raw_os_error(error.raw_code().saturating_neg());
-                        return Err((errno, words(&error)));
-                    }
-                    _ => {}
-                }
-            }
-            Ok(answers)
+        let answers = (1..=TRIES).find_map(|attempt| match self.round(&mut request) {
+            Err((Errno::INTR, _)) if attempt < TRIES => None,
+            answers => Some(answers),
         });
-        answers.map_err(|(errno, words)| {
+        answers.unwrap_or(Err((Errno::INTR, None))).map_err(|(errno, words)| {
             let call = call();
             Error::new(words.map_or(call.clone(), |words| format!("{call}: {words}")), errno)
         })
     }
+
+    /// `EINTR`: what was told changed meanwhile, and is not to be relied on.
+    fn round(
+        &self,
+        request: &mut NetlinkMessage<RouteNetlinkMessage>,
+    ) -> Answer<Vec<RouteNetlinkMessage>> {
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        request.header.sequence_number = sequence;
+        request.finalize();
+        let mut datagram = vec![0; request.buffer_len()];
+        request.serialize(&mut datagram);
+        again(|| self.transport.send(&datagram, 0))?;
+
+        // A change has other flags at the bits of NLM_F_DUMP.
+        let is_change = request.header.flags & NLM_F_ACK != 0;
+        let is_list = !is_change && request.header.flags & NLM_F_DUMP == NLM_F_DUMP;
+        let (mut answers, mut is_consistent) = (Vec::new(), true);
+        loop {
+            let datagram = match again(|| self.transport.recv_from_full()) {
+                Ok((datagram, _)) => datagram,
+                // An answer was dropped, and perhaps not the one to this.
+                Err((Errno::NOBUFS, _)) if is_consistent => {
+                    is_consistent = !is_list;
+                    continue;
+                }
+                Err((Errno::AGAIN, _)) => {
+                    return Err((Errno::NOBUFS, Some("the answer was lost".to_owned())));
+                }
+                Err(refusal) => return Err(refusal),
+            };
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                    .map_err(|error| (Errno::BADMSG, Some(error.to_string())))?;
+                let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
+                let next = length.max(HEADER).checked_next_multiple_of(ALIGNMENT);
+                rest = next.and_then(|next| rest.get(next..)).unwrap_or_default();
+                // Left of a request that was given up.
+                if answer.header.sequence_number != sequence {
+                    continue;
+                }
+                is_consistent &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+                match answer.payload {
+                    NetlinkPayload::InnerMessage(message) => answers.push(message),
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        return Err((errno(error.raw_code()), words(&error)));
+                    }
+                    NetlinkPayload::Done(done) if done.code != 0 => {
+                        return Err((errno(done.code), None));
+                    }
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) if is_consistent => {
+                        return Ok(answers);
+                    }
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => {
+                        return Err((Errno::INTR, None));
+                    }
+                    _ => {}
+                }
+                if !is_change && !is_list && !answers.is_empty() {
+                    return Ok(answers);
+                }
+            }
+        }
+    }
+}
+
+/// Makes a call again that a signal came into.
+fn again<T>(call: impl Fn() -> io::Result<T>) -> Answer<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => {
+                return done.map_err(|error| {
+                    (error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error), None)
+                });
+            }
+        }
+    }
+}
+
+/// An errno as the kernel answers it: below zero.
+fn errno(code: i32) -> Errno {
+    Errno::from_raw_os_error(code.saturating_neg())
 }
 
 /// What the kernel says beside the errno: `Nexthop has invalid gateway`.
@@ -113,7 +195,7 @@ fn words(error: &ErrorMessage) -> Option<String> {
             let text = String::from_utf8_lossy(value);
             return Some(text.trim_end_matches(['\0', '.']).to_owned());
         }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
+        attributes = attributes.get(length.next_multiple_of(ALIGNMENT)..)?;
     }
     None
 }

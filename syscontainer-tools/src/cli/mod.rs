@@ -28,7 +28,7 @@ use crate::audit::JOURNAL;
 use crate::bounds::{Bounds, CONFIG};
 use crate::deadline;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 use crate::nic::{LINKS, Links};
 use crate::privileges;
 use crate::session::{Scope, Session};
@@ -231,12 +231,14 @@ fn context(global: Global, output: Output) -> Result<Context> {
     .map_err(|error| usage("--log", format!("{error:#}")))?;
     let absolute = |path: PathBuf| {
         std::path::absolute(&path)
-            .map_err(|error| Error::Usage(format!("make {} absolute: {error}", path.display())))
+            .map_err(|error| io(format!("make {} absolute", path.display()), &error))
     };
     let settings = match (&global.root, &global.state) {
         (Some(_), Some(_)) => DaemonJson::default(),
-        _ => DaemonJson::read(Path::new(DAEMON_JSON))
-            .map_err(|error| Error::Usage(error.to_string()))?,
+        _ => DaemonJson::read(Path::new(DAEMON_JSON)).map_err(|error| match error {
+            container::Error::Io { act, source } => io(act, &source),
+            error => Error::Usage(error.to_string()),
+        })?,
     };
     let layout = settings.layout(global.root, global.state);
     let pid = match global.pid {

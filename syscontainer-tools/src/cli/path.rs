@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Context, OnFailure};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 use crate::path::{self, PathMapping, plan};
 use crate::record::RecordFile;
 
@@ -91,7 +91,7 @@ fn create(mapping: &PathMapping) -> Result<()> {
     let path = &mapping.host_path;
     std::fs::create_dir_all(path)
         .or_else(|error| if path.exists() { Ok(()) } else { Err(error) })
-        .map_err(|error| Error::Failed(format!("make {}: {error}", path.display())))
+        .map_err(|error| io(format!("make {}", path.display()), &error))
 }
 
 pub(super) fn remove(context: &mut Context, args: &RemovePathArgs) -> Result<()> {

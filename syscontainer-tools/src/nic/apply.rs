@@ -61,16 +61,17 @@ pub(crate) fn revert<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<()> {
     let sockets = Sockets::of(live)?;
-    let there = match parsed(entry) {
+    let removed = match parsed(entry) {
         // To get rid of it, it need not be right.
-        Err(_) => given::take_back(links, &live.id, &sockets, &entry.ctr_nic_name)?,
+        Err(_) => given::take_back(links, &live.id, &sockets, &entry.ctr_nic_name),
         Ok(nic) => match nic.kind {
-            Kind::Veth => veth::remove(&sockets.host, Some(&sockets.inside), &live.id, &nic)?,
-            Kind::Eth => given::take_back(links, &live.id, &sockets, &entry.ctr_nic_name)?,
-            Kind::MacVlan | Kind::IpVlan => made::remove(&sockets, &live.id, &nic)?,
+            Kind::Veth => veth::remove(&sockets.host, Some(&sockets.inside), &live.id, &nic),
+            Kind::Eth => given::take_back(links, &live.id, &sockets, &entry.ctr_nic_name),
+            Kind::MacVlan | Kind::IpVlan => made::remove(&sockets, &live.id, &nic),
         },
     };
-    if there {
+    // One that failed may have got anywhere: the link is made what the record says.
+    if !matches!(removed, Ok(false)) {
         undo.push("link", move || {
             let mut undo = Undo::new();
             let again = apply(live, links, entry, &mut undo);
@@ -78,7 +79,7 @@ pub(crate) fn revert<'a>(
             again
         });
     }
-    Ok(())
+    removed.map(drop)
 }
 
 /// Makes the link, which is as `from` says, what `to` says. Nothing goes down on the way.

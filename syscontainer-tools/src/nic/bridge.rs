@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use linux::netlink::{Link, LinkChange, Socket};
 
 use super::parse::LinkName;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 
 /// A bridge that links can be ports of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +73,7 @@ impl Bridge {
 
 fn said(arguments: &[&str]) -> Result<()> {
     let about = || format!("ovs-vsctl {}", arguments.join(" "));
-    let output =
-        vsctl(arguments).map_err(|error| Error::Failed(format!("{}: {error}", about())))?;
+    let output = vsctl(arguments).map_err(|error| io(about(), &error))?;
     if output.status.success() {
         return Ok(());
     }

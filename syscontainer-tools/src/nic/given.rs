@@ -70,10 +70,10 @@ pub(crate) fn give<'a>(
             state: LinkState::of(&sockets.host, &link)?,
         },
     };
-    links.pin(&live.id, network)?;
-    links.write(&live.id, &written)?;
     let (again, owned) = (Rc::clone(sockets), name.to_owned());
     undo.push("link given away", move || take_back(links, &live.id, &again, &owned).map(drop));
+    links.pin(&live.id, network)?;
+    links.write(&live.id, &written)?;
     if !link.alternative_names.contains(&written.tag) {
         sockets.host.add_alternative_name(link.index, &written.tag)?;
     }

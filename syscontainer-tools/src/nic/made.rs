@@ -63,10 +63,10 @@ pub(crate) fn make(
                 )),
                 _ => error.into(),
             })?;
-            let link = Link::required(sockets.inside.link_by_name(name)?, name)?;
-            let (sockets, index) = (Rc::clone(sockets), link.index);
-            undo.push("link", move || sockets.inside.delete_link(index));
-            link
+            // Before anything else can fail, even the look at it.
+            let (again, made) = (Rc::clone(sockets), name.to_owned());
+            undo.push("link", move || again.inside.delete_link_by_name(&made));
+            Link::required(sockets.inside.link_by_name(name)?, name)?
         }
     };
     if !link.alternative_names.contains(&tag) {

@@ -18,7 +18,7 @@ use linux::{Errno, ethtool, mount};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, io};
 
 /// Where it is unless told otherwise.
 pub const LINKS: &str = "/run/isulad-tools";
@@ -248,7 +248,7 @@ impl Links {
         for path in entries.map(|entry| entry.path()) {
             remove(&path)?;
         }
-        std::fs::remove_dir(&dir).map_err(|error| failed("remove", &dir, &error))
+        std::fs::remove_dir(&dir).map_err(|error| io(format!("remove {}", dir.display()), &error))
     }
 }
 
@@ -268,18 +268,14 @@ fn make_dir(dir: &Path) -> Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)
-        .map_err(|error| failed("make", dir, &error))
+        .map_err(|error| io(format!("make {}", dir.display()), &error))
 }
 
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(failed("remove", path, &error))
+            Err(io(format!("remove {}", path.display()), &error))
         }
         _ => Ok(()),
     }
-}
-
-fn failed(act: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Failed(format!("{act} {}: {error}", path.display()))
 }

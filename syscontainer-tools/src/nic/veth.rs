@@ -98,9 +98,10 @@ pub(crate) fn make(
         .host
         .add_link(&NewLink { name, kind: NewKind::Veth(peer), change })
         .map_err(|error| taken(&error, name, inside).unwrap_or_else(|| error.into()))?;
+    // Before anything else can fail, even the look at it.
+    let (again, made) = (Rc::clone(sockets), name.to_owned());
+    undo.push("pair of links", move || again.host.delete_link_by_name(&made));
     let host = Link::required(sockets.host.link_by_name(name)?, name)?;
-    let again = Rc::clone(sockets);
-    undo.push("pair of links", move || again.host.delete_link(host.index));
     sockets.host.add_alternative_name(host.index, &tag)?;
     if let Some(bridge @ Bridge::OpenVSwitch(_)) = bridge {
         bridge.join(&sockets.host, &host)?;

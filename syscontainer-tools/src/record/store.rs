@@ -121,11 +121,12 @@ impl RecordFile {
     /// It was done: what was announced is the record.
     ///
     /// # Errors
-    /// When the disk does not take it; the record is then the one before.
+    /// When the disk does not take it; the record is then the one before, and the announcement stays.
     pub fn commit(&mut self) -> Result<(), RecordError> {
-        if let Some((next, replacement)) = self.announced.take() {
+        if let Some((next, replacement)) = &self.announced {
             replacement.commit(PREVIOUS)?;
-            self.record = next;
+            self.record = next.clone();
+            self.announced = None;
         }
         Ok(())
     }
@@ -151,7 +152,7 @@ impl RecordFile {
             return Ok(());
         }
         self.announce(record)?;
-        self.commit()
+        self.commit().or_else(|error| self.withdraw().and(Err(error)))
     }
 
     /// Puts the generation before the present one back, if the present one cannot be read. Answers

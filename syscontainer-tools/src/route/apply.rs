@@ -17,7 +17,10 @@ const METRIC_V6: u32 = 1024;
 pub(crate) fn apply(live: &Running, entry: &RouteEntry, undo: &mut Undo<'_>) -> Result<()> {
     let route = parsed(entry)?;
     let sockets = Sockets::of(live)?;
-    let wanted = resolved(&sockets, &route)?;
+    let wanted = resolved(&sockets, &route)?.ok_or_else(|| {
+        let name = route.device.as_ref().map_or("", |name| name.as_str());
+        Error::Conflict(format!("failed to get link by name {name}: Link not found"))
+    })?;
     match sockets.inside.add_route(&wanted) {
         Ok(()) => {
             undo.push("route", move || removed(&sockets, &wanted));
@@ -43,7 +46,7 @@ pub(crate) fn revert<'a>(
     // What is none, or leads through a link that is gone, is not there.
     let Ok(route) = parsed(entry) else { return Ok(()) };
     let sockets = Sockets::of(live)?;
-    let Ok(wanted) = resolved(&sockets, &route) else { return Ok(()) };
+    let Some(wanted) = resolved(&sockets, &route)? else { return Ok(()) };
     if !is_there(&sockets, &wanted)? {
         return Ok(());
     }
@@ -61,9 +64,9 @@ pub(crate) fn revert<'a>(
 pub(crate) fn drift(live: &Running, entry: &RouteEntry) -> Result<Option<String>> {
     let route = parsed(entry)?;
     let sockets = Sockets::of(live)?;
-    let there = match resolved(&sockets, &route) {
-        Ok(wanted) => is_there(&sockets, &wanted)?,
-        Err(_) => false,
+    let there = match resolved(&sockets, &route)? {
+        Some(wanted) => is_there(&sockets, &wanted)?,
+        None => false,
     };
     Ok((!there).then(|| "is not there".into()))
 }
@@ -92,17 +95,13 @@ fn is_there(sockets: &Sockets, wanted: &KernelRoute) -> Result<bool> {
     Ok(sockets.inside.routes(wanted.family)?.iter().any(same))
 }
 
-/// The route with the number that its device has at this moment.
-fn resolved(sockets: &Sockets, route: &Route) -> Result<KernelRoute> {
+/// The route with the number that its device has at this moment; `None` if there is no such device.
+fn resolved(sockets: &Sockets, route: &Route) -> Result<Option<KernelRoute>> {
     let link = match &route.device {
         None => None,
         Some(name) => match sockets.inside.link_by_name(name.as_str())? {
             Some(link) => Some(link.index),
-            None => {
-                return Err(Error::Conflict(format!(
-                    "failed to get link by name {name}: Link not found"
-                )));
-            }
+            None => return Ok(None),
         },
     };
     let destination = match route.destination {
@@ -114,7 +113,7 @@ fn resolved(sockets: &Sockets, route: &Route) -> Result<KernelRoute> {
         Some(ip) if ip.is_ipv6() => RouteFamily::V6,
         _ => RouteFamily::V4,
     };
-    Ok(KernelRoute {
+    Ok(Some(KernelRoute {
         family,
         // The kernel has no other word for everything.
         destination: destination
@@ -127,5 +126,5 @@ fn resolved(sockets: &Sockets, route: &Route) -> Result<KernelRoute> {
         table: route.table.filter(|table| *table != 254),
         onlink: route.onlink,
         protocol: None,
-    })
+    }))
 }

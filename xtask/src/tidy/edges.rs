@@ -18,8 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("xtask", &["runtime", "engine-ext", "syscontainer-tools", "lxcfs", "hooks"]),
 ];
 
-/// Async runtimes: inside `linux::netlink` and nowhere else of the product; the tests are a client of
-/// engines that speak HTTP/2.
+/// Async runtimes: nowhere in the product; the tests are a client of engines that speak HTTP/2.
 const ASYNC: &[&str] = &["async-std", "smol", "tokio"];
 
 /// Edges in cargo's metadata that are not in the table.
@@ -37,9 +36,7 @@ pub(super) fn check(metadata: &Value) -> Vec<String> {
         let dependencies = package["dependencies"].as_array().map(Vec::as_slice);
         for dependency in dependencies.unwrap_or_default() {
             let imported = name(dependency);
-            if ASYNC.contains(&imported.as_str())
-                && !["linux", "tests"].contains(&importer.as_str())
-            {
+            if ASYNC.contains(&imported.as_str()) && importer != "tests" {
                 found.push(format!("{importer}: may not import the async runtime {imported}"));
             }
             if ours.contains(&imported) && !allowed.contains(&imported.as_str()) {

@@ -1,0 +1,148 @@
+//! What the kernel refuses while `isulad-tools` changes a container, call by call: the change is
+//! made whole, or nothing is changed and an error tells why. What could not be taken back is said,
+//! and `recover` does it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use tests::need::{BUSYBOX, ROOT, STRACE};
+use tests::{Story, World, story};
+
+use crate::hotplug_subject::{Change, Files, Nics, Present};
+use crate::trace::{Turn, options, turns};
+
+pub(crate) fn stories() -> Vec<Story> {
+    const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, STRACE];
+    vec![
+        story("hotplug_faults::files_at_some_calls", NEEDS, |world| files(world, 5)),
+        story("hotplug_faults::files_at_every_call", NEEDS, |world| files(world, 1)).stress(),
+        story("hotplug_faults::links_at_some_calls", NEEDS, |world| links(world, 17)),
+        story("hotplug_faults::links_at_every_call", NEEDS, |world| links(world, 1)).stress(),
+    ]
+}
+
+/// What a change is made of, with an answer that the kernel may give.
+const ANSWERS: &[(&str, &str)] = &[
+    ("bind", "ENOMEM"),
+    ("bpf", "ENOMEM"),
+    ("capset", "EPERM"),
+    ("chown", "EPERM"),
+    ("clone", "EAGAIN"),
+    ("clone3", "EAGAIN"),
+    ("fchmod", "EROFS"),
+    ("fchown", "EROFS"),
+    ("fdatasync", "EIO"),
+    ("flock", "ENOLCK"),
+    ("fsync", "EIO"),
+    ("getdents64", "EIO"),
+    ("linkat", "ENOSPC"),
+    ("mkdir", "ENOSPC"),
+    ("mkdirat", "ENOSPC"),
+    ("mknodat", "ENOSPC"),
+    ("mount_setattr", "EINVAL"),
+    ("move_mount", "EINVAL"),
+    ("open_tree", "ENOMEM"),
+    ("openat", "EMFILE"),
+    ("openat2", "EMFILE"),
+    ("pidfd_open", "EMFILE"),
+    ("pipe2", "EMFILE"),
+    ("prctl", "EPERM"),
+    ("recvfrom", "ENOBUFS"),
+    ("rename", "EIO"),
+    ("renameat", "EIO"),
+    ("renameat2", "EIO"),
+    ("sendmsg", "ENOBUFS"),
+    ("sendto", "ENOBUFS"),
+    ("setns", "EPERM"),
+    ("socket", "EMFILE"),
+    ("socketpair", "EMFILE"),
+    ("umount2", "EBUSY"),
+    ("unlink", "EIO"),
+    ("unlinkat", "EIO"),
+    ("unshare", "ENOSPC"),
+    ("write", "ENOSPC"),
+];
+
+fn files(world: &World, stride: usize) -> Result<()> {
+    let files = Files::new(world)?;
+    for change in &files.changes() {
+        sweep(world, change, stride, &|| files.look())?;
+    }
+    files.remove()
+}
+
+fn links(world: &World, stride: usize) -> Result<()> {
+    let nics = Nics::new(world)?;
+    for change in &Nics::changes() {
+        sweep(world, change, stride, &|| nics.look())?;
+    }
+    nics.remove()
+}
+
+/// Refuses each `stride`-th call of the command, and of the one that takes it back.
+fn sweep(
+    world: &World,
+    (verb, back): &Change<'_>,
+    stride: usize,
+    look: &dyn Fn() -> Result<Present>,
+) -> Result<()> {
+    let mut refused = run(world, verb, back, stride, look)?;
+    world.tools(verb).ok()?;
+    refused += run(world, back, verb, stride, look)?;
+    tests::runner::say(&format!("    {}: {refused} calls refused", verb[0]));
+    Ok(())
+}
+
+/// How many calls were refused. Ends with the command taken back.
+fn run(
+    world: &World,
+    verb: &[&str],
+    back: &[&str],
+    stride: usize,
+    look: &dyn Fn() -> Result<Present>,
+) -> Result<usize> {
+    let answers: BTreeMap<_, _> = ANSWERS.iter().copied().collect();
+    let tools = world.tools(verb);
+    let log = world.path("trace");
+    let traced = |turn: Option<(&Turn, &str)>| {
+        world.tool("strace").args(options(&log, turn)).arg("--").args(tools.argv()).output()
+    };
+    let old = look()?;
+    let first = traced(None)?;
+    ensure!(first.code() == 0, "it works under strace\n{first}");
+    let new = look()?;
+    ensure!(old != new, "it changes what is there: {old:?}");
+    let turns = turns(&log)?;
+    world.tools(back).ok()?;
+    let (mut points, mut wrong) = (0, vec![]);
+    for turn in turns.iter().filter(|(call, _)| answers.contains_key(call.as_str())).step_by(stride)
+    {
+        let errno = answers[turn.0.as_str()];
+        let output = traced(Some((turn, &format!("error={errno}"))))?;
+        points += 1;
+        let check = || -> Result<()> {
+            if output.stderr.contains("left behind: ") {
+                // The step was done and its answer lost: what stands in the way is said.
+                world.tools(["recover", "web"]).ok()?;
+            }
+            let now = look()?;
+            match output.code() {
+                0 => ensure!(now == new, "it is said to be done, and there is {now:?}"),
+                _ => {
+                    ensure!(now == old, "it is said to have failed, and there is {now:?}");
+                    output.clone().expect_stderr(errno).map(drop)?;
+                }
+            }
+            world.tools(back).output()?;
+            ensure!(look()? == old, "it can be taken back");
+            Ok(())
+        };
+        if let Err(error) = check() {
+            wrong.push(format!("{errno} at {turn:?}: {error:#}\n{output}"));
+            world.tools(["recover", "web"]).output()?;
+            world.tools(back).output()?;
+        }
+    }
+    ensure!(wrong.is_empty(), "{verb:?}, {} of {points}:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(points)
+}

@@ -1,0 +1,158 @@
+//! A running container for stories that disturb a change at each of its steps: what can be added to
+//! it, how, and a look from outside at what is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use tests::{Container, World};
+
+use crate::links::{Bridge, Port, has_link, ip_in};
+
+/// What of it is there; the record and the container say the same.
+pub(crate) type Present = BTreeSet<&'static str>;
+
+/// A command, and the one that takes it back.
+pub(crate) type Change<'a> = (Vec<&'a str>, Vec<&'a str>);
+
+fn present<const N: usize>(all: [(&'static str, bool); N]) -> Present {
+    all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+}
+
+/// A device and a path.
+pub(crate) struct Files<'w> {
+    world: &'w World,
+    container: Container<'w>,
+    path: String,
+    pid: u32,
+}
+
+impl<'w> Files<'w> {
+    pub(crate) fn new(world: &'w World) -> Result<Self> {
+        let source = world.new_directory("source")?;
+        fs::write(source.join("file"), "")?;
+        let container = world.sleeper(&["--name", "web"])?;
+        let pid = container.pid()?;
+        Ok(Self { world, container, path: format!("{}:/data", source.display()), pid })
+    }
+
+    pub(crate) fn changes(&self) -> [Change<'_>; 2] {
+        let device = "/dev/fuse:/dev/n1";
+        [
+            (vec!["add-device", "web", device], vec!["remove-device", "web", device]),
+            (vec!["add-path", "web", &self.path], vec!["remove-path", "web", &self.path]),
+        ]
+    }
+
+    /// # Errors
+    /// The record and the container differ, or one of the two is there in part.
+    pub(crate) fn look(&self) -> Result<Present> {
+        let is_recorded = |verb: &str| -> Result<bool> {
+            Ok(self.world.tools([verb, "web"]).ok()?.stdout != "[]\n")
+        };
+        let recorded = [is_recorded("list-device")?, is_recorded("list-path")?];
+        let live = [self.has_device()?, self.has_path()?];
+        ensure!(recorded == live, "recorded {recorded:?}, live {live:?}");
+        Ok(present([("device", live[0]), ("path", live[1])]))
+    }
+
+    /// A node, and the rule that lets it be opened.
+    fn has_device(&self) -> Result<bool> {
+        let node = self.root().join("dev/n1").exists();
+        let list = format!("/sys/fs/cgroup/devices/{}/devices.list", self.container.cgroup());
+        let may_open = match fs::read_to_string(list) {
+            Ok(rules) => rules.lines().any(|rule| rule == "c 10:229 rwm"),
+            // The program of the unified hierarchy shows no rules, and without a node nobody can
+            // ask it.
+            Err(_) if !node => false,
+            Err(_) => self.container.exec(["sh", "-c", ": < /dev/n1"]).output()?.code() == 0,
+        };
+        ensure!(node == may_open, "node {node}, rule {may_open}");
+        Ok(node)
+    }
+
+    /// A mount, and the file in it.
+    fn has_path(&self) -> Result<bool> {
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.pid))?;
+        let mounts = mounts.lines().filter(|line| line.contains(" /data ")).count();
+        ensure!(mounts <= 1, "mounted {mounts} times");
+        let file = self.root().join("data/file").exists();
+        ensure!(file == (mounts == 1), "the mount shows its source");
+        Ok(file)
+    }
+
+    fn root(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.pid))
+    }
+
+    pub(crate) fn remove(self) -> Result<()> {
+        self.container.remove()
+    }
+}
+
+/// A pair, a link of the host's and a route.
+pub(crate) struct Nics<'w> {
+    world: &'w World,
+    container: Container<'w>,
+    port: Port<'w>,
+    /// The port as the host has it.
+    before: String,
+    _bridge: Bridge<'w>,
+}
+
+impl<'w> Nics<'w> {
+    pub(crate) fn new(world: &'w World) -> Result<Self> {
+        let bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
+        let port = Port::new(world)?;
+        let before = port.look()?;
+        let container = world.sleeper(&["--name", "web"])?;
+        Ok(Self { world, container, port, before, _bridge: bridge })
+    }
+
+    /// Each wants the one before it.
+    pub(crate) fn changes() -> [Change<'static>; 3] {
+        let pair = ["add-nic", "web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
+        let address = ["--ip", "192.168.3.4/24", "--gateway", "192.168.3.1"];
+        let given = ["add-nic", "web", "--type", "eth", "--name", "p0:e2", "--ip", "10.6.0.2/24"];
+        let route = r#"[{"dest":"10.9.0.0/16","gw":"192.168.3.1","dev":"e1"}]"#;
+        [
+            ([&pair[..], &address].concat(), vec!["remove-nic", "web", "--name", "e1"]),
+            (given.to_vec(), vec!["remove-nic", "web", "--name", "e2"]),
+            (vec!["add-route", "web", route], vec!["remove-route", "web", route]),
+        ]
+    }
+
+    /// # Errors
+    /// The record and the container differ, or the host's link is not as it was.
+    pub(crate) fn look(&self) -> Result<Present> {
+        let nics = self.world.tools(["list-nic", "web"]).ok()?.stdout;
+        let inside = ip_in(self.world, &self.container, "-o link")?;
+        let has = |name, host, is_given| -> Result<bool> {
+            let recorded = nics.contains(&format!("\"{name}\""));
+            ensure!(inside.contains(&format!(" {name}@")) == recorded, "{nics}{inside}");
+            ensure!(has_link(self.world, host)? == (recorded != is_given), "{host}: {nics}");
+            Ok(recorded)
+        };
+        let (pair, given) = (has("e1", "h1", false)?, has("e2", "p0", true)?);
+        if !given {
+            let after = self.port.look()?;
+            ensure!(after == self.before, "before: {}\nafter: {after}", self.before);
+            let kept = self.world.path("links").join(self.container.id());
+            ensure!(!kept.exists(), "nothing is kept");
+        }
+        let routes = self.world.tools(["list-route", "web"]).ok()?.stdout;
+        let (recorded, live) = (
+            routes.contains("10.9.0.0/16"),
+            ip_in(self.world, &self.container, "route")?.contains("10.9.0.0/16"),
+        );
+        ensure!(recorded == live, "route recorded {recorded}, live {live}");
+        self.world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
+        Ok(present([("pair", pair), ("given", given), ("route", live)]))
+    }
+
+    pub(crate) fn remove(self) -> Result<()> {
+        self.container.remove()?;
+        self.world.tools(["recover"]).ok().map(drop)
+    }
+}
