@@ -100,7 +100,7 @@ impl Running {
             return Ok(Standing::Starting);
         };
         // Its shim has not yet said that it ended.
-        let Some(init) = PidFd::open_checked(pid, start)?.filter(PidFd::is_alive) else {
+        let Some(init) = PidFd::open_alive(pid, start)? else {
             return Ok(Standing::Stopped);
         };
         let spec = Spec::read(&container.dir)?;
@@ -138,7 +138,7 @@ impl Running {
                 start_time => start_time?,
             },
         };
-        let Some(init) = PidFd::open_checked(pid, start_time)?.filter(PidFd::is_alive) else {
+        let Some(init) = PidFd::open_alive(pid, start_time)? else {
             return Ok(Standing::Stopped);
         };
         let spec = bundle.map(Spec::read).transpose()?.unwrap_or_default();
@@ -159,7 +159,7 @@ impl Running {
         let user = if is_ours(&user)? { None } else { Some(UserNamespace::of(pid, user)?) };
         let cgroup = cgroup_of(&id, pid, &spec)?;
         let root = root_of(&id, pid, rootfs)?;
-        if !init.is_alive() {
+        if !init.is_alive()? {
             return Err(not_its(&id, "its init has ended"));
         }
         let network = network.transpose()?.flatten();

@@ -169,8 +169,7 @@ impl Store {
         if let Ok(name) = name {
             self.drop_name(&name, &container.id)?;
         }
-        remove_tree(&container.dir)?;
-        remove_tree(&container.state_dir)
+        remove_files(container)
     }
 
     fn container(&self, id: ContainerId) -> Container {
@@ -250,8 +249,7 @@ impl Store {
             let container = self.container(id);
             // In this order: a maker lets go of its lock only after its config is there.
             if !container.is_reserved()? && !container.config_path().exists() {
-                remove_tree(&container.dir)?;
-                remove_tree(&container.state_dir)?;
+                remove_files(&container)?;
             }
         }
         Ok(())
@@ -410,6 +408,12 @@ fn remove_file(path: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The directory that it is known by last: while it is there, the rest is found and cleared away.
+fn remove_files(container: &Container) -> Result<()> {
+    remove_tree(&container.state_dir)?;
+    remove_tree(&container.dir)
 }
 
 fn remove_tree(path: &Path) -> Result<()> {

@@ -56,7 +56,7 @@ impl Events {
             "attributes": attributes.collect::<Map<String, Value>>(),
         });
         if let Err(error) = self.append(&format!("{event}\n")) {
-            tracing::warn!(error = format!("{error:#}"), "did not note an event");
+            tracing::warn!(error = ui::report::chain(&error), "did not note an event");
         }
     }
 

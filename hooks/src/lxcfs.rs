@@ -57,7 +57,7 @@ fn run() -> Report {
         Ok(files) => tracing::info!(container = %start.id, files, "files of lxcfs mounted"),
         Err(error) if cli.required => return Err(error),
         Err(error) => {
-            let error = format!("{error:#}");
+            let error = ui::report::chain(&error);
             tracing::warn!(container = %start.id, error, "started without the files of lxcfs");
         }
     }

@@ -107,7 +107,7 @@ mod tests {
             .and_then(|names| check(&names, allowed, Path::new(ALLOW_LIST)).map(|()| names))
         {
             Ok(names) => format!("{names:?}"),
-            Err(error) => format!("{error:#}"),
+            Err(error) => ui::report::chain(&error),
         };
         expected.assert_eq(&text);
     }

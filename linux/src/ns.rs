@@ -118,7 +118,7 @@ impl Namespace {
         let pid = process.pid()?.ok_or_else(gone)?;
         let namespace = Self::of_pid(pid, kind)?;
         // Still there, so the pid was its own all along.
-        if process.is_alive() { Ok(namespace) } else { Err(gone()) }
+        if process.is_alive()? { Ok(namespace) } else { Err(gone()) }
     }
 
     /// The namespace of whoever has `pid` at this moment.
@@ -151,7 +151,8 @@ impl Namespace {
         }
         match raw::ioctl::namespace_type(fd.as_fd()) {
             Ok(flag) if flag == kind.clone_flag().bits() => Ok(Self { fd, kind }),
-            _ => Err(refuse()),
+            Ok(_) | Err(Errno::NOTTY) => Err(refuse()),
+            Err(errno) => Err(Error::new(format!("ask what {} is", path.display()), errno)),
         }
     }
 

@@ -98,6 +98,14 @@ impl PidFd {
         }
     }
 
+    /// [`open_checked`](Self::open_checked), and it has not exited.
+    pub fn open_alive(pid: Pid, start_time: u64) -> Result<Option<Self>> {
+        match Self::open_checked(pid, start_time)? {
+            Some(process) if process.is_alive()? => Ok(Some(process)),
+            _ => Ok(None),
+        }
+    }
+
     /// Takes over a descriptor that clone3(2), pidfd_open(2) or a socket gave.
     pub fn from_fd(fd: OwnedFd) -> Self {
         Self(fd)
@@ -118,8 +126,8 @@ impl PidFd {
     }
 
     /// Has it not exited yet? A zombie is not alive.
-    pub fn is_alive(&self) -> bool {
-        !self.exits_within(Some(Duration::ZERO)).unwrap_or(true)
+    pub fn is_alive(&self) -> Result<bool> {
+        self.exits_within(Some(Duration::ZERO)).map(|exited| !exited)
     }
 
     /// Waits at most `limit` (`None`: for ever) for the exit of this process, child or not.

@@ -142,7 +142,8 @@ impl Container {
 
     /// Whether its init still runs.
     pub fn is_alive(&self) -> bool {
-        self.pidfd.is_alive()
+        // One of which this cannot be asked is not forgotten.
+        self.pidfd.is_alive().unwrap_or(true)
     }
 
     /// The pidfd, to wait for the end on.

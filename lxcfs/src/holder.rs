@@ -242,7 +242,7 @@ impl Holder {
                     return;
                 }
                 Err(error) => {
-                    tracing::error!(error = %format!("{error:#}"), "no worker");
+                    tracing::error!(error = ui::report::chain(&error), "no worker");
                     self.failures.push_back(Instant::now());
                 }
             }

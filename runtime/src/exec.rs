@@ -209,7 +209,8 @@ impl<'a> Target<'a> {
         let setgroups = linux::file::read(format!("/proc/{pid}/setgroups"))
             .step(|| "look into the container's user namespace".into())?;
         // All of this was about init and no later process of that pid.
-        if !init.is_alive() {
+        let is_alive = init.is_alive().step(|| "find the container's init".into())?;
+        if !is_alive {
             return Err(linux::Error::new("find the container's init", Errno::SRCH).into());
         }
         Ok(Self { init, kinds, setgroups_denied: setgroups.starts_with(b"deny") })

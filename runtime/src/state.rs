@@ -240,7 +240,7 @@ impl Runtime {
         let (Some(pid), Some(start_time)) = (saved.pid.and_then(Pid::new), saved.start_time) else {
             return Ok(None);
         };
-        Ok(PidFd::open_checked(pid, start_time)?.filter(PidFd::is_alive))
+        Ok(PidFd::open_alive(pid, start_time)?)
     }
 
     /// Init, which must not have ended.

@@ -9,7 +9,7 @@ use tests::need::{BUSYBOX, ROOT, STRACE};
 use tests::{Story, World, story};
 
 use crate::hotplug_subject::{Change, Files, Nics, Present};
-use crate::trace::{Turn, options, turns};
+use crate::trace::{REFUSALS, Turn, options, turns};
 
 pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, STRACE];
@@ -20,48 +20,6 @@ pub(crate) fn stories() -> Vec<Story> {
         story("hotplug_faults::links_at_every_call", NEEDS, |world| links(world, 1)).stress(),
     ]
 }
-
-/// What a change is made of, with an answer that the kernel may give.
-const ANSWERS: &[(&str, &str)] = &[
-    ("bind", "ENOMEM"),
-    ("bpf", "ENOMEM"),
-    ("capset", "EPERM"),
-    ("chown", "EPERM"),
-    ("clone", "EAGAIN"),
-    ("clone3", "EAGAIN"),
-    ("fchmod", "EROFS"),
-    ("fchown", "EROFS"),
-    ("fdatasync", "EIO"),
-    ("flock", "ENOLCK"),
-    ("fsync", "EIO"),
-    ("getdents64", "EIO"),
-    ("linkat", "ENOSPC"),
-    ("mkdir", "ENOSPC"),
-    ("mkdirat", "ENOSPC"),
-    ("mknodat", "ENOSPC"),
-    ("mount_setattr", "EINVAL"),
-    ("move_mount", "EINVAL"),
-    ("open_tree", "ENOMEM"),
-    ("openat", "EMFILE"),
-    ("openat2", "EMFILE"),
-    ("pidfd_open", "EMFILE"),
-    ("pipe2", "EMFILE"),
-    ("prctl", "EPERM"),
-    ("recvfrom", "ENOBUFS"),
-    ("rename", "EIO"),
-    ("renameat", "EIO"),
-    ("renameat2", "EIO"),
-    ("sendmsg", "ENOBUFS"),
-    ("sendto", "ENOBUFS"),
-    ("setns", "EPERM"),
-    ("socket", "EMFILE"),
-    ("socketpair", "EMFILE"),
-    ("umount2", "EBUSY"),
-    ("unlink", "EIO"),
-    ("unlinkat", "EIO"),
-    ("unshare", "ENOSPC"),
-    ("write", "ENOSPC"),
-];
 
 fn files(world: &World, stride: usize) -> Result<()> {
     let files = Files::new(world)?;
@@ -101,7 +59,7 @@ fn run(
     stride: usize,
     look: &dyn Fn() -> Result<Present>,
 ) -> Result<usize> {
-    let answers: BTreeMap<_, _> = ANSWERS.iter().copied().collect();
+    let answers: BTreeMap<_, _> = REFUSALS.iter().copied().collect();
     let tools = world.tools(verb);
     let log = world.path("trace");
     let traced = |turn: Option<(&Turn, &str)>| {

@@ -111,15 +111,17 @@ impl<'w> Nics<'w> {
     }
 
     /// Each wants the one before it.
-    pub(crate) fn changes() -> [Change<'static>; 3] {
+    pub(crate) fn changes() -> [Change<'static>; 4] {
         let pair = ["add-nic", "web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
         let address = ["--ip", "192.168.3.4/24", "--gateway", "192.168.3.1"];
         let given = ["add-nic", "web", "--type", "eth", "--name", "p0:e2", "--ip", "10.6.0.2/24"];
+        let update = |mtu, ip| vec!["update-nic", "web", "--name", "e1", "--mtu", mtu, "--ip", ip];
         let route = r#"[{"dest":"10.9.0.0/16","gw":"192.168.3.1","dev":"e1"}]"#;
         [
             ([&pair[..], &address].concat(), vec!["remove-nic", "web", "--name", "e1"]),
             (given.to_vec(), vec!["remove-nic", "web", "--name", "e2"]),
             (vec!["add-route", "web", route], vec!["remove-route", "web", route]),
+            (update("1400", "192.168.3.5/24"), update("1500", "192.168.3.4/24")),
         ]
     }
 
@@ -148,7 +150,9 @@ impl<'w> Nics<'w> {
         );
         ensure!(recorded == live, "route recorded {recorded}, live {live}");
         self.world.tools(["diff", "web"]).ok()?.expect_stdout("")?;
-        Ok(present([("pair", pair), ("given", given), ("route", live)]))
+        let updated = inside.contains(" mtu 1400 ");
+        ensure!(nics.contains("\"Mtu\":1400") == updated, "{nics}{inside}");
+        Ok(present([("pair", pair), ("given", given), ("route", live), ("mtu", updated)]))
     }
 
     pub(crate) fn remove(self) -> Result<()> {

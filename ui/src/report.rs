@@ -69,9 +69,10 @@ pub fn chain(error: &anyhow::Error) -> String {
 /// people search for, not with its number.
 fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let text = error.to_string();
-    let errno = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-    match (errno, text.split_once(" (os error ")) {
-        (Some(errno), Some((text, _))) => {
+    // As the standard library writes it, and each crate that has a type for it.
+    let parts = text.strip_suffix(')').and_then(|text| text.rsplit_once(" (os error "));
+    match parts.map(|(text, number)| (text, number.parse())) {
+        Some((text, Ok(errno))) => {
             let mut letters = text.chars();
             let first = letters.next().map(|first| first.to_ascii_lowercase());
             let text: String = first.into_iter().chain(letters).collect();

@@ -110,7 +110,7 @@ impl Checks {
                 }
                 Err(error) => {
                     let time = now();
-                    let output = format!("{error:#}");
+                    let output = ui::report::chain(&error);
                     HealthResult { start: time.clone(), end: time, exit_code: NO_CODE, output }
                 }
             },

@@ -174,7 +174,7 @@ fn a_shim_starts_over_what_a_killed_one_left() {
     let second = guest.start();
     assert_ne!(first.pid, second.pid);
     let old = PidFd::open(Pid::new(first.pid).unwrap());
-    assert!(old.is_err() || !old.unwrap().is_alive(), "two inits on one rootfs");
+    assert!(old.is_err() || !old.unwrap().is_alive().unwrap(), "two inits on one rootfs");
     guest.stop(0);
     guest.until_gone();
 }

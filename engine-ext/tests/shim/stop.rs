@@ -39,7 +39,7 @@ fn the_signal_is_sent_and_the_answer_comes_when_it_is_down() {
     let (guest, _) = world.run(Recipe::script(POLITE));
     let init = init(&guest);
     assert_eq!(guest.stop(10_000), Some(7));
-    assert!(!init.is_alive());
+    assert!(!init.is_alive().unwrap());
     let state = guest.state();
     assert_eq!((state.status, state.exit_code, state.stopped_by_user), (Status::Stopped, 7, true));
     guest.until_gone();

@@ -33,7 +33,7 @@ fn exit_status_of_a_child() {
     let status = pidfd.wait().unwrap();
     assert_eq!((status, status.code()), (ExitStatus::Exited(3), 3));
     assert_eq!(status.to_string(), "exited with status 3");
-    assert!(!pidfd.is_alive());
+    assert!(!pidfd.is_alive().unwrap());
     assert_eq!(pidfd.pid().unwrap(), None);
     expect!["wait for a child: no child processes (ECHILD)"]
         .assert_eq(&pidfd.wait().unwrap_err().to_string());
@@ -44,7 +44,7 @@ fn exit_status_of_a_child() {
 #[test]
 fn signals_real_time_ones_too() {
     let (child, pidfd) = spawn("exec sleep 60");
-    assert!(pidfd.is_alive());
+    assert!(pidfd.is_alive().unwrap());
     assert_eq!(pidfd.pid().unwrap().unwrap().get(), i32::try_from(child.id()).unwrap());
     assert_eq!(pidfd.try_wait().unwrap(), None);
     assert!(!pidfd.exits_within(Some(Duration::from_millis(1))).unwrap());

@@ -18,7 +18,7 @@ fn sigchld_arrives_as_data() {
             pidfd
         }
     };
-    assert!(!pidfd.is_alive(), "a zombie is not alive");
+    assert!(!pidfd.is_alive().unwrap(), "a zombie is not alive");
     assert_eq!(pidfd.try_wait().unwrap(), Some(ExitStatus::Exited(4)));
 }
 

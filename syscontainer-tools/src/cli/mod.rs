@@ -228,7 +228,7 @@ fn context(global: Global, output: Output) -> Result<Context> {
         level: level.parse().map_err(|error| usage("--log-level", error))?,
         format: global.log_format.parse().map_err(|error| usage("--log-format", error))?,
     })
-    .map_err(|error| usage("--log", format!("{error:#}")))?;
+    .map_err(|error| usage("--log", ui::report::chain(&error)))?;
     let absolute = |path: PathBuf| {
         std::path::absolute(&path)
             .map_err(|error| io(format!("make {} absolute", path.display()), &error))

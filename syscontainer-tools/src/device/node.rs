@@ -222,9 +222,9 @@ impl Place {
             )));
         }
         let (from, to) = (self.name.clone(), self.aside());
+        let parent = self.parent.try_clone().during(|| "copy a descriptor")?;
         rustix::fs::renameat_with(&self.parent, &from, &self.parent, &to, RenameFlags::NOREPLACE)
             .during(|| self.act("set aside"))?;
-        let parent = self.parent.try_clone().during(|| "copy a descriptor")?;
         undo.push("what was there before", move || {
             rustix::fs::renameat_with(&parent, &to, &parent, &from, RenameFlags::NOREPLACE)
                 .during(|| "put back what was set aside")
@@ -244,9 +244,10 @@ impl Place {
         let owner = live.root_ids()?;
         let owner = if live.user.is_some() { owner } else { (node.uid, node.gid) };
         if !self.is_nodev()? {
+            // For the way back, before there is anything to take back.
+            let (root, name) = (self.root()?, self.name.clone());
             match self.make_plain(node, owner) {
                 Ok(()) => {
-                    let (root, name) = (self.root()?, self.name.clone());
                     undo.push("device node", move || root.unlink(&name));
                     return Ok(());
                 }
@@ -283,9 +284,8 @@ impl Place {
     ) -> Result<()> {
         let mount = staged(node, owner)?;
         let root = self.root()?;
+        let (again, name) = (self.root()?, self.name.clone());
         let target = as_its_root(live, || root.create_file(&self.name, 0o600))?;
-        let name = self.name.clone();
-        let again = self.root()?;
         undo.push("mount point of a device node", move || again.unlink(&name));
         ns::in_mount_ns(&live.mounts, || mount::attach(&mount, &target))?;
         undo.push("mount of a device node", move || detach(live, &mount));

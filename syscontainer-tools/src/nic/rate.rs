@@ -87,12 +87,12 @@ pub(crate) fn limit(
     undo: &mut Undo<'_>,
 ) -> Result<()> {
     let (host, inside) = (host.map(|link| link.index), inside.index);
-    set(sockets, host, inside, from, to)?;
     if from != to {
+        // Of several queues the first may be set when the second is refused.
         let sockets = Rc::clone(sockets);
         undo.push("rates of a link", move || set(&sockets, host, inside, to, from));
     }
-    Ok(())
+    Ok(set(sockets, host, inside, from, to)?)
 }
 
 /// What was not limited by us is left alone: the container may have queues of its own.

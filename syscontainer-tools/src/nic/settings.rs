@@ -73,8 +73,8 @@ pub(crate) fn adjust(
         address: bytes.as_ref().map(<[u8; 6]>::as_slice),
         ..LinkChange::default()
     };
-    change_even_if_down(sockets.on(side), link, &change)?;
-    let (sockets, before) = (Rc::clone(sockets), link.clone());
+    let (again, before) = (Rc::clone(sockets), link.clone());
+    // Of several values the kernel sets one after the other (do_setlink() in net/core/rtnetlink.c).
     undo.push("values of a link", move || {
         let back = LinkChange {
             mtu: mtu.map(|_| before.mtu),
@@ -82,9 +82,9 @@ pub(crate) fn adjust(
             address: address.map(|_| before.address.as_slice()),
             ..LinkChange::default()
         };
-        change_even_if_down(sockets.on(side), &before, &back)
+        change_even_if_down(again.on(side), &before, &back)
     });
-    Ok(())
+    Ok(change_even_if_down(sockets.on(side), link, &change)?)
 }
 
 /// Some drivers change an address of a link only while it is down.

@@ -115,7 +115,7 @@ fn frozen_dies(version: Version) {
     let (_, pidfd) = sleeper(&cgroup);
     cgroup.freeze().unwrap();
     assert_eq!(cgroup.kill_all(PATIENCE).unwrap(), []);
-    assert!(!pidfd.is_alive());
+    assert!(!pidfd.is_alive().unwrap());
     pidfd.wait().unwrap();
 }
 
