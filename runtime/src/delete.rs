@@ -38,9 +38,10 @@ impl Runtime {
             saved => saved?,
         };
         let lock = self.lock(&directory)?;
-        if self.load(id).is_err() {
+        match self.load(id) {
             // Another delete was faster.
-            return if force { Ok(()) } else { Err(Error::NotFound { id: id.to_owned() }) };
+            Err(Error::NotFound { .. }) if force => return Ok(()),
+            still => drop(still?),
         }
         self.stop(&saved, force)?;
         let cgroup = cgroup_of(&saved)?;

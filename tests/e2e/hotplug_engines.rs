@@ -112,16 +112,18 @@ fn hooks_dir(world: &World) -> Result<PathBuf> {
     let spec = world.hook_spec()?;
     let program = spec.with_file_name("syscontainer-hooks");
     let dir = world.new_directory("hooks.d")?;
-    let packaging = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging"));
-    for name in ["hooks.d-syscontainer-tools.json", "hooks.d-syscontainer-tools-poststop.json"] {
-        let mut hook: serde_json::Value =
-            serde_json::from_slice(&fs::read(packaging.join(name)).context(name)?)?;
+    let packaged = [
+        ("start", include_str!("../../packaging/hooks.d-syscontainer-tools.json")),
+        ("stop", include_str!("../../packaging/hooks.d-syscontainer-tools-poststop.json")),
+    ];
+    for (name, text) in packaged {
+        let mut hook: serde_json::Value = serde_json::from_str(text)?;
         hook["hook"]["path"] = json!(program);
         let arguments = hook["hook"]["args"].as_array_mut().context("arguments")?;
         for (option, place) in [("--records", "records"), ("--links", "links")] {
             arguments.extend([json!(option), json!(world.path(place))]);
         }
-        fs::write(dir.join(name), hook.to_string())?;
+        fs::write(dir.join(name).with_extension("json"), hook.to_string())?;
     }
     Ok(dir)
 }

@@ -31,12 +31,14 @@ pub fn links() -> BTreeSet<String> {
         .collect()
 }
 
-/// The unix sockets of this thread's namespace that have a name.
+/// The unix sockets of this thread's namespace that have a name, but for those that the kernel chose:
+/// `@` and five digits, of whoever connects to its service manager (unix(7), "Autobind feature").
 pub fn sockets() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
     text.lines()
         .skip(1)
         .filter_map(|line| line.split_whitespace().nth(7))
+        .filter(|name| !(name.starts_with('@') && name.len() == 6))
         .map(str::to_owned)
         .collect()
 }

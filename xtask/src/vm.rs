@@ -27,7 +27,7 @@ use crate::{cache, packages, rootfs, step, target};
 const SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie-backports"];
 
 /// What a machine with engines has besides: what else runs containers on a Debian 12.
-const ENGINES: &str = "--include=crun,runc,podman,docker.io,iptables";
+const ENGINES: &str = "--include=crun,runc,podman,docker.io,iptables,apparmor";
 
 /// What `vm` is asked.
 #[derive(Debug, clap::Args)]

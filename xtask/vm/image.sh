@@ -38,7 +38,9 @@ for unit in getty@tty1.service serial-getty@ttyS0.service apt-daily.timer apt-da
 done
 echo guest >"$root/etc/hostname"
 echo '127.0.0.1 localhost guest' >"$root/etc/hosts"
+# There is no network; engines copy it all the same.
 rm -f "$root/etc/resolv.conf"
+echo 'nameserver 127.0.0.1' >"$root/etc/resolv.conf"
 # Without an id systemd would take every boot for the first and apply all presets.
 systemd-machine-id-setup --root="$root" >/dev/null 2>&1 || tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
 mkdir -p "$root/srv"

@@ -21,8 +21,9 @@ pub(super) fn last_error(log: &str) -> Option<String> {
 /// crun and our own have for it.
 pub(super) fn kind_of(text: &str) -> ErrorKind {
     let lower = text.to_ascii_lowercase();
-    let is_program =
-        ["executable file", "exec: ", "run \""].iter().any(|words| lower.contains(words));
+    let is_program = ["executable file", "open executable", "exec: ", "run \""]
+        .iter()
+        .any(|words| lower.contains(words));
     match () {
         () if !is_program => ErrorKind::Other,
         () if lower.contains("not found") || lower.contains("no such file") => ErrorKind::NotFound,

@@ -1,7 +1,6 @@
 //! The rows as a table of `docs/specification.md`, which may say nothing else.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Result, ensure};
 use tests::World;
@@ -45,8 +44,7 @@ fn table() -> Result<String> {
 }
 
 pub(super) fn lists_every_row(world: &World) -> Result<()> {
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/specification.md");
-    let text = std::fs::read_to_string(&document)?;
+    let text = include_str!("../../../docs/specification.md");
     let wanted = table()?;
     if !text.contains(&wanted) {
         let path = world.path("table.md");

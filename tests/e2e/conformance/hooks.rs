@@ -34,7 +34,8 @@ pub(super) fn rows() -> Vec<Row> {
             .not("runc", "1.1 waits for what holds its output"),
         by("config/63", "hooks MUST be called in the listed order", listed_order),
         by("config/64", "hooks: the state MUST be passed over stdin", state_over_stdin)
-            .not("runc", "1.1 runs poststart when it creates, with pid 1"),
+            .not("runc", "1.1 runs poststart when it creates, with pid 1")
+            .not("crun", "1.8 gives startContainer the pid 0"),
         by("config/65", "hooks: prestart, createRuntime, createContainer, in this order", order),
         by("config/66", "prestart, createRuntime, poststart, poststop: the runtime's namespace", runtime_namespace),
         by("config/67", "createContainer: a path of the runtime's, run in the container's namespace", create_container),
@@ -45,13 +46,13 @@ pub(super) fn rows() -> Vec<Row> {
             .not("runc", "1.1 runs it when it creates"),
         by("config/72", "poststop runs after the container is gone, before delete returns", poststop),
         by("runtime/10", "a failing prestart, createRuntime or createContainer: an error, no container, poststop", failing_create)
-            .not("runc", "1.1 does not run poststop then"),
+            .not_the_peers("runc 1.1 and crun 1.8 do not run poststop then"),
         by("runtime/11", "a failing startContainer: an error, the program MUST NOT run", failing_start)
-            .not("runc", "1.1 tells nobody"),
+            .not_the_peers("runc 1.1 tells nobody, crun 1.8 runs the program"),
         by("runtime/12", "a failing poststart: an error, the container is stopped", failing_poststart)
             .not_the_peers("as of 1.3 of the specification; before it was a warning"),
         by("runtime/13", "a failing poststop: a warning, the remaining ones run", failing_poststop)
-            .not("runc", "1.1 does not run the remaining ones"),
+            .not_the_peers("runc 1.1 does not run the remaining ones, crun 1.8 warns nobody"),
     ]
 }
 

@@ -30,6 +30,7 @@ pub(super) fn rows() -> Vec<Row> {
             "intelRdt without a mounted resctrl MUST be an error",
             &[("linux.intelRdt", |c| c["linux"]["intelRdt"] = json!({ "closID": "a" }))],
         )
+        .not("crun", "1.8 ignores it")
         .not("runc", "1.1 ignores it"),
         says(
             "runtime-linux/1",

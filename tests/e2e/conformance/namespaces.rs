@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::World;
-use tests::need::USER_NS;
+use tests::need::IDMAP_TMPFS;
 
 use super::{Row, Runtime, bundle, by, drop_namespace, id, refused, same, says};
 
@@ -37,7 +37,8 @@ pub(super) fn rows() -> Vec<Row> {
                 c["linux"]["namespaces"] =
                     json!([{ "type": "mount" }, { "type": "uts" }, { "type": "uts" }]);
             })],
-        ),
+        )
+        .not("crun", "1.8 takes the last"),
         says("linux/7", "namespaces: pid", same, "echo $$", "1\n"),
         says(
             "linux/8",
@@ -58,7 +59,7 @@ pub(super) fn rows() -> Vec<Row> {
             "cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; stat -c %u /",
             " 0 100000 1000\n 0 100000 1000\n0\n",
         )
-        .needs(&[USER_NS])
+        .needs(&[IDMAP_TMPFS])
         .not_the_peers("they cannot show a rootfs of the host's root"),
         refused(
             "linux/10",

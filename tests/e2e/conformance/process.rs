@@ -27,7 +27,8 @@ fn program() -> Vec<Row> {
             "config/32",
             "cwd MUST be absolute",
             &[("process.cwd", |c| c["process"]["cwd"] = json!("tmp"))],
-        ),
+        )
+        .not("crun", "1.8 takes it from the root"),
         says("config/33", "cwd", |c| c["process"]["cwd"] = json!("/tmp"), "pwd", "/tmp\n"),
         refused(
             "config/34",
@@ -101,7 +102,8 @@ fn limits() -> Vec<Row> {
             &[("process.rlimits", |c| {
                 rlimits(c, &[("RLIMIT_NOFILE", 10, 10), ("RLIMIT_NOFILE", 20, 20)]);
             })],
-        ),
+        )
+        .not_the_peers("runc 1.1 and crun 1.8 take the last"),
         says(
             "config/43",
             "oomScoreAdj MUST be set",

@@ -18,6 +18,7 @@ fn programs_that_cannot_be_executed_are_told_from_the_rest() {
         (r#"exec: "no": executable file not found in $PATH"#, ErrorKind::NotFound),
         ("executable file `no` not found in $PATH: No such file or directory", ErrorKind::NotFound),
         (r#"exec: "/etc/passwd": permission denied"#, ErrorKind::PermissionDenied),
+        ("open executable: Permission denied", ErrorKind::PermissionDenied),
         (r#"run "/no": no such file or directory (ENOENT)"#, ErrorKind::NotFound),
         ("mount /a: no such file or directory", ErrorKind::Other),
     ] {
