@@ -345,11 +345,19 @@ impl Container {
     }
 
     /// Takes the place of the shim; `None` while there is one.
+    ///
+    /// # Errors
+    /// The container was removed meanwhile.
     pub fn seize(&self) -> Result<Option<Seized>> {
         file::make_dir_all(&self.state_dir, STATE_MODE)?;
         let path = self.state_dir.join(running::SHIM_LOCK);
         let fd = file::open_lock(&path)?;
         let taken = file::lock(&fd, FlockOperation::NonBlockingLockExclusive, &path)?;
+        if taken && !self.config_path().exists() {
+            // Its last shim took it away; what has just been made would lead to none.
+            remove_tree(&self.state_dir)?;
+            return Err(Error::NotFound(self.id.to_string()));
+        }
         Ok(taken.then_some(Seized(fd)))
     }
 

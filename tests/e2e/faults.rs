@@ -41,6 +41,8 @@ fn sweep(world: &World, turns: u32) -> Result<()> {
             ensure!(new.is_empty(), "{what}: mounts are left: {new:?}");
             let cgroups = leaks::cgroups_below(world.name());
             ensure!(cgroups.is_empty(), "{what}: cgroups are left: {cgroups:?}");
+            let orphans = orphans(world)?;
+            ensure!(orphans.is_empty(), "{what}: state without a container: {orphans:?}");
             let left = world.isula(["ps", "-aq"]).ok()?;
             ensure!(left.stdout.is_empty(), "{what}: a container is left: {left}");
         }
@@ -50,6 +52,15 @@ fn sweep(world: &World, turns: u32) -> Result<()> {
     ensure!(points >= REFUSALS.len() / 3, "only {points} calls were refused");
     tests::runner::say(&format!("    {points} calls refused"));
     Ok(())
+}
+
+/// Directories of running containers that lead to none.
+fn orphans(world: &World) -> Result<Vec<String>> {
+    let bundles = world.root().join("engines/isula");
+    let names = fs::read_dir(world.state())?.flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let ids = names.filter(|name| name.len() == 64);
+    Ok(ids.filter(|id| !bundles.join(id).exists()).collect())
 }
 
 /// What people do with one that runs, and what makes it run again as before.

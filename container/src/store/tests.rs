@@ -277,3 +277,12 @@ fn a_file_that_is_not_ours_is_named() {
     expect!["read BUNDLE/state.json: EOF while parsing an object at line 1 column 1"]
         .assert_eq(&text);
 }
+
+#[test]
+fn a_removed_container_is_not_seized() {
+    let world = World::new();
+    let made = world.make(None);
+    world.store.remove(&made).unwrap();
+    assert!(matches!(made.seize(), Err(Error::NotFound(_))));
+    assert!(!made.state_dir.exists());
+}

@@ -2,6 +2,7 @@ use std::io::{IsTerminal, stdin};
 
 use anyhow::ensure;
 use clap::Args;
+use ui::report::chain;
 use ui::{Exit, Report};
 
 use super::args::ContainerArgs;
@@ -51,10 +52,23 @@ pub(crate) fn run(session: &Session, args: &RunArgs) -> Report {
         }
         Err(error) => {
             let all = lifecycle::Remove { force: true, volumes: true };
-            if remove && let Err(left) = lifecycle::remove(&session.engine, &container, all) {
-                return Err(error.context(format!("could not remove {}: {left:#}", container.id)));
+            let removed = match remove {
+                true => lifecycle::remove(&session.engine, &container, all),
+                false => Ok(()),
+            };
+            match removed {
+                Err(left) if !is_gone(&left) => {
+                    let left = chain(&left);
+                    Err(error.context(format!("could not remove {}: {left}", container.id)))
+                }
+                _ => Err(error),
             }
-            Err(error)
         }
     }
+}
+
+/// Its shim was faster.
+fn is_gone(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref());
+    matches!(cause, Some(container::Error::NotFound(_)))
 }

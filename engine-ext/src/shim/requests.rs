@@ -98,7 +98,7 @@ fn answer(fd: &OwnedFd, reply: &Reply) {
 }
 
 fn error(error: &anyhow::Error) -> Reply {
-    Reply::Error { message: ui::report::chain(&error) }
+    Reply::Error { message: ui::report::chain(error) }
 }
 
 impl Supervisor {
