@@ -101,7 +101,7 @@ fn act(cli: &Cli) -> Report {
         Ok(()) => tracing::info!(container = %state.id, turn = ?cli.state, "hook done"),
         // Without a log of our own stderr has it anyway.
         Err(error) if cli.log.is_some() => {
-            tracing::error!(container = %state.id, error = ui::report::chain(&error), "hook failed");
+            tracing::error!(container = %state.id, error = ui::report::chain(error), "hook failed");
         }
         Err(_) => {}
     }
