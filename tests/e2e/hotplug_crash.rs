@@ -9,19 +9,23 @@ use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, CGROUP_V1, ROOT, STRACE};
 use tests::{Story, World, story};
 
-use crate::hotplug_subject::{Change, Files, Nics, Present};
-use crate::trace::{Turn, options, turns};
+use crate::hotplug_subject::{Change, Look, of_files, of_nics};
+use crate::trace::{Turn, options, traced, turns};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
-        story("hotplug_crash::at_some_calls", &[ROOT, BUSYBOX, STRACE], |world| files(world, 13)),
-        story("hotplug_crash::at_every_call", &[ROOT, BUSYBOX, STRACE], |world| files(world, 1))
-            .stress(),
+        story("hotplug_crash::at_some_calls", &[ROOT, BUSYBOX, STRACE], |world| {
+            of_files(world, |change, look| sweep(world, change, 13, look))
+        }),
+        story("hotplug_crash::at_every_call", &[ROOT, BUSYBOX, STRACE], |world| {
+            of_files(world, |change, look| sweep(world, change, 1, look))
+        })
+        .stress(),
         story("hotplug_crash::links_at_some_calls", &[ROOT, BUSYBOX, STRACE], |world| {
-            links(world, 29)
+            of_nics(world, |change, look| sweep(world, change, 29, look))
         }),
         story("hotplug_crash::links_at_every_call", &[ROOT, BUSYBOX, STRACE], |world| {
-            links(world, 1)
+            of_nics(world, |change, look| sweep(world, change, 1, look))
         })
         .stress(),
         story("hotplug_crash::the_hook", &[ROOT, BUSYBOX, CGROUP_V1, STRACE], |world| {
@@ -38,37 +42,22 @@ const KILL: &str = "signal=KILL";
 
 /// Runs the command with a kill at each `stride`-th of its calls, and so the one that takes it back.
 /// `look` fails where what is recorded and what there is are not the same.
-fn sweep(
-    world: &World,
-    (verb, back): &Change<'_>,
-    stride: usize,
-    look: &dyn Fn() -> Result<Present>,
-) -> Result<()> {
+fn sweep(world: &World, (verb, back): &Change<'_>, stride: usize, look: Look<'_>) -> Result<()> {
     run(world, verb, back, stride, look)?;
     world.tools(verb).ok()?;
     run(world, back, verb, stride, look)
 }
 
 /// Ends with the command taken back.
-fn run(
-    world: &World,
-    verb: &[&str],
-    back: &[&str],
-    stride: usize,
-    look: &dyn Fn() -> Result<Present>,
-) -> Result<()> {
+fn run(world: &World, verb: &[&str], back: &[&str], stride: usize, look: Look<'_>) -> Result<()> {
     let tools = world.tools(verb);
     let log = world.path("trace");
-    let traced = |turn: Option<&Turn>| {
-        let options = options(&log, turn.map(|turn| (turn, KILL)));
-        world.tool("strace").args(options).arg("--").args(tools.argv()).output()
-    };
-    let first = traced(None)?;
+    let first = traced(world, &tools, &log, None)?;
     ensure!(first.code() == 0, "it works under strace\n{first}");
     let turns = turns(&log)?;
     world.tools(back).ok()?;
     for turn in turns.iter().step_by(stride) {
-        let killed = traced(Some(turn))?;
+        let killed = traced(world, &tools, &log, Some((turn, KILL)))?;
         // A call that depends on the time may not be made this time.
         ensure!([0, 137].contains(&killed.code()), "killed, and nothing else\n{killed}");
         let check = || -> Result<()> {
@@ -82,22 +71,6 @@ fn run(
         check().map_err(|error| error.context(format!("{verb:?} killed at {turn:?}")))?;
     }
     Ok(())
-}
-
-fn files(world: &World, stride: usize) -> Result<()> {
-    let files = Files::new(world)?;
-    for change in &files.changes() {
-        sweep(world, change, stride, &|| files.look())?;
-    }
-    files.remove()
-}
-
-fn links(world: &World, stride: usize) -> Result<()> {
-    let nics = Nics::new(world)?;
-    for change in &Nics::changes() {
-        sweep(world, change, stride, &|| nics.look())?;
-    }
-    nics.remove()
 }
 
 fn hook(world: &World, stride: usize) -> Result<()> {

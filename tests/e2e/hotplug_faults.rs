@@ -8,42 +8,31 @@ use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, ROOT, STRACE};
 use tests::{Story, World, story};
 
-use crate::hotplug_subject::{Change, Files, Nics, Present};
-use crate::trace::{REFUSALS, Turn, options, turns};
+use crate::hotplug_subject::{Change, Look, of_files, of_nics};
+use crate::trace::{REFUSALS, traced, turns};
 
 pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX, STRACE];
     vec![
-        story("hotplug_faults::files_at_some_calls", NEEDS, |world| files(world, 5)),
-        story("hotplug_faults::files_at_every_call", NEEDS, |world| files(world, 1)).stress(),
-        story("hotplug_faults::links_at_some_calls", NEEDS, |world| links(world, 17)),
-        story("hotplug_faults::links_at_every_call", NEEDS, |world| links(world, 1)).stress(),
+        story("hotplug_faults::files_at_some_calls", NEEDS, |world| {
+            of_files(world, |change, look| sweep(world, change, 5, look))
+        }),
+        story("hotplug_faults::files_at_every_call", NEEDS, |world| {
+            of_files(world, |change, look| sweep(world, change, 1, look))
+        })
+        .stress(),
+        story("hotplug_faults::links_at_some_calls", NEEDS, |world| {
+            of_nics(world, |change, look| sweep(world, change, 17, look))
+        }),
+        story("hotplug_faults::links_at_every_call", NEEDS, |world| {
+            of_nics(world, |change, look| sweep(world, change, 1, look))
+        })
+        .stress(),
     ]
 }
 
-fn files(world: &World, stride: usize) -> Result<()> {
-    let files = Files::new(world)?;
-    for change in &files.changes() {
-        sweep(world, change, stride, &|| files.look())?;
-    }
-    files.remove()
-}
-
-fn links(world: &World, stride: usize) -> Result<()> {
-    let nics = Nics::new(world)?;
-    for change in &Nics::changes() {
-        sweep(world, change, stride, &|| nics.look())?;
-    }
-    nics.remove()
-}
-
 /// Refuses each `stride`-th call of the command, and of the one that takes it back.
-fn sweep(
-    world: &World,
-    (verb, back): &Change<'_>,
-    stride: usize,
-    look: &dyn Fn() -> Result<Present>,
-) -> Result<()> {
+fn sweep(world: &World, (verb, back): &Change<'_>, stride: usize, look: Look<'_>) -> Result<()> {
     let mut refused = run(world, verb, back, stride, look)?;
     world.tools(verb).ok()?;
     refused += run(world, back, verb, stride, look)?;
@@ -57,16 +46,13 @@ fn run(
     verb: &[&str],
     back: &[&str],
     stride: usize,
-    look: &dyn Fn() -> Result<Present>,
+    look: Look<'_>,
 ) -> Result<usize> {
     let answers: BTreeMap<_, _> = REFUSALS.iter().copied().collect();
     let tools = world.tools(verb);
     let log = world.path("trace");
-    let traced = |turn: Option<(&Turn, &str)>| {
-        world.tool("strace").args(options(&log, turn)).arg("--").args(tools.argv()).output()
-    };
     let old = look()?;
-    let first = traced(None)?;
+    let first = traced(world, &tools, &log, None)?;
     ensure!(first.code() == 0, "it works under strace\n{first}");
     let new = look()?;
     ensure!(old != new, "it changes what is there: {old:?}");
@@ -76,7 +62,8 @@ fn run(
     for turn in turns.iter().filter(|(call, _)| answers.contains_key(call.as_str())).step_by(stride)
     {
         let errno = answers[turn.0.as_str()];
-        let output = traced(Some((turn, &format!("error={errno}"))))?;
+        let error = format!("error={errno}");
+        let output = traced(world, &tools, &log, Some((turn, &error)))?;
         points += 1;
         let check = || -> Result<()> {
             if output.stderr.contains("left behind: ") {

@@ -20,8 +20,36 @@ fn present<const N: usize>(all: [(&'static str, bool); N]) -> Present {
     all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }
 
+/// A look at what is there. It fails where the record and the container differ.
+pub(crate) type Look<'a> = &'a dyn Fn() -> Result<Present>;
+
+/// Has each change of a container's devices and paths disturbed.
+pub(crate) fn of_files(
+    world: &World,
+    disturb: impl Fn(&Change<'_>, Look<'_>) -> Result<()>,
+) -> Result<()> {
+    let files = Files::new(world)?;
+    for change in &files.changes() {
+        disturb(change, &|| files.look())?;
+    }
+    files.container.remove()
+}
+
+/// Has each change of a container's links and routes disturbed.
+pub(crate) fn of_nics(
+    world: &World,
+    disturb: impl Fn(&Change<'_>, Look<'_>) -> Result<()>,
+) -> Result<()> {
+    let nics = Nics::new(world)?;
+    for change in &Nics::changes() {
+        disturb(change, &|| nics.look())?;
+    }
+    nics.container.remove()?;
+    world.tools(["recover"]).ok().map(drop)
+}
+
 /// A device and a path.
-pub(crate) struct Files<'w> {
+struct Files<'w> {
     world: &'w World,
     container: Container<'w>,
     path: String,
@@ -29,7 +57,7 @@ pub(crate) struct Files<'w> {
 }
 
 impl<'w> Files<'w> {
-    pub(crate) fn new(world: &'w World) -> Result<Self> {
+    fn new(world: &'w World) -> Result<Self> {
         let source = world.new_directory("source")?;
         fs::write(source.join("file"), "")?;
         let container = world.sleeper(&["--name", "web"])?;
@@ -37,7 +65,7 @@ impl<'w> Files<'w> {
         Ok(Self { world, container, path: format!("{}:/data", source.display()), pid })
     }
 
-    pub(crate) fn changes(&self) -> [Change<'_>; 2] {
+    fn changes(&self) -> [Change<'_>; 2] {
         let device = "/dev/fuse:/dev/n1";
         [
             (vec!["add-device", "web", device], vec!["remove-device", "web", device]),
@@ -47,7 +75,7 @@ impl<'w> Files<'w> {
 
     /// # Errors
     /// The record and the container differ, or one of the two is there in part.
-    pub(crate) fn look(&self) -> Result<Present> {
+    fn look(&self) -> Result<Present> {
         let is_recorded = |verb: &str| -> Result<bool> {
             Ok(self.world.tools([verb, "web"]).ok()?.stdout != "[]\n")
         };
@@ -85,14 +113,10 @@ impl<'w> Files<'w> {
     fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.pid))
     }
-
-    pub(crate) fn remove(self) -> Result<()> {
-        self.container.remove()
-    }
 }
 
 /// A pair, a link of the host's and a route.
-pub(crate) struct Nics<'w> {
+struct Nics<'w> {
     world: &'w World,
     container: Container<'w>,
     port: Port<'w>,
@@ -102,7 +126,7 @@ pub(crate) struct Nics<'w> {
 }
 
 impl<'w> Nics<'w> {
-    pub(crate) fn new(world: &'w World) -> Result<Self> {
+    fn new(world: &'w World) -> Result<Self> {
         let bridge = Bridge::new(world, "br0", "192.168.3.1/24")?;
         let port = Port::new(world)?;
         let before = port.look()?;
@@ -111,7 +135,7 @@ impl<'w> Nics<'w> {
     }
 
     /// Each wants the one before it.
-    pub(crate) fn changes() -> [Change<'static>; 4] {
+    fn changes() -> [Change<'static>; 4] {
         let pair = ["add-nic", "web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
         let address = ["--ip", "192.168.3.4/24", "--gateway", "192.168.3.1"];
         let given = ["add-nic", "web", "--type", "eth", "--name", "p0:e2", "--ip", "10.6.0.2/24"];
@@ -127,7 +151,7 @@ impl<'w> Nics<'w> {
 
     /// # Errors
     /// The record and the container differ, or the host's link is not as it was.
-    pub(crate) fn look(&self) -> Result<Present> {
+    fn look(&self) -> Result<Present> {
         let nics = self.world.tools(["list-nic", "web"]).ok()?.stdout;
         let inside = ip_in(self.world, &self.container, "-o link")?;
         let has = |name, host, is_given| -> Result<bool> {
@@ -153,10 +177,5 @@ impl<'w> Nics<'w> {
         let updated = inside.contains(" mtu 1400 ");
         ensure!(nics.contains("\"Mtu\":1400") == updated, "{nics}{inside}");
         Ok(present([("pair", pair), ("given", given), ("route", live), ("mtu", updated)]))
-    }
-
-    pub(crate) fn remove(self) -> Result<()> {
-        self.container.remove()?;
-        self.world.tools(["recover"]).ok().map(drop)
     }
 }

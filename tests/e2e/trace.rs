@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
+use tests::{Call, Output, World};
 
 /// A system call of a run: its name, and which of that name it is in its thread.
 pub(crate) type Turn = (String, usize);
@@ -18,6 +19,16 @@ pub(crate) fn options(log: &Path, turn: Option<(&Turn, &str)>) -> Vec<String> {
         options.push(format!("inject={call}:{deed}:when={at}"));
     }
     options
+}
+
+/// Runs `command` under strace, its calls written to `log`.
+pub(crate) fn traced(
+    world: &World,
+    command: &Call,
+    log: &Path,
+    turn: Option<(&Turn, &str)>,
+) -> Result<Output> {
+    world.tool("strace").args(options(log, turn)).arg("--").args(command.argv()).output()
 }
 
 /// The calls that a log has, each once, in their order.
