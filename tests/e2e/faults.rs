@@ -150,8 +150,11 @@ fn refuse(
         _ if output.code() == 0 => {}
         // Somebody was told what could not be done, and why.
         Some((_, errno, _)) if refused => {
-            // Its last words may have been what was refused.
-            let told = output.stderr.contains(errno) || output.stderr.is_empty();
+            // The last words may have been what was refused, those to people or those of the shim
+            // to whoever started it.
+            let told = output.stderr.contains(errno)
+                || output.stderr.is_empty()
+                || output.stderr.contains("isula-shim ended before the container ran");
             ensure!(told, "{fault:?}: {output}");
         }
         _ => anyhow::bail!("{fault:?}: {output}"),
