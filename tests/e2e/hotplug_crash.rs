@@ -3,14 +3,12 @@
 //! strace counts: it ends the traced process by SIGKILL at its N-th system call. Whatever N, the
 //! record can be read, is the old one or the new one, and `recover` makes the container agree.
 
-use std::fs;
-
 use anyhow::{Result, ensure};
 use tests::need::{BUSYBOX, CGROUP_V1, ROOT, STRACE};
 use tests::{Story, World, story};
 
-use crate::hotplug_subject::{Change, Look, of_files, of_nics};
-use crate::trace::{Turn, options, traced, turns};
+use crate::hotplug_subject::{Change, Hooked, Look, of_files, of_nics};
+use crate::trace::{traced, turns};
 
 pub(crate) fn stories() -> Vec<Story> {
     vec![
@@ -74,42 +72,13 @@ fn run(world: &World, verb: &[&str], back: &[&str], stride: usize, look: Look<'_
 }
 
 fn hook(world: &World, stride: usize) -> Result<()> {
-    let spec = world.hook_spec()?;
-    let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&spec)?)?;
-    let program = document["prestart"][0]["path"].as_str().unwrap_or_default().to_owned();
-    let script = spec.with_file_name("traced");
-    let (arguments, log) = (spec.with_file_name("traced.args"), spec.with_file_name("trace"));
-    let text = format!("#!/bin/sh\nexec strace $(cat $0.args) {program} --state prestart\n");
-    fs::write(&script, text)?;
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    document["prestart"][0]["path"] = script.to_string_lossy().into();
-    document["prestart"][0]["args"] = serde_json::json!([script]);
-    let traced = spec.with_file_name("traced.json");
-    fs::write(&traced, document.to_string())?;
-
-    let source = world.new_directory("source")?;
-    fs::write(source.join("file"), "host\n")?;
-    let traced = traced.to_string_lossy().into_owned();
-    let hooked = ["--name", "web", "--hook-spec", &traced];
-    let container = world.create(&hooked, &world.busybox()?, &["sleep", "86400"])?;
-    world.tools(["add-device", "web", "/dev/fuse:/dev/n1"]).ok()?;
-    world.tools(["add-path", "web", &format!("{}:/data", source.display())]).ok()?;
-    let start = |turn: Option<&Turn>| -> Result<tests::Output> {
-        fs::write(&arguments, options(&log, turn.map(|turn| (turn, KILL))).join(" "))?;
-        container.isula("start", [""; 0]).output()
-    };
-    ensure!(start(None)?.code() == 0, "it starts under strace");
-    let turns = turns(&log)?;
-    for turn in turns.iter().step_by(stride) {
-        container.isula("stop", ["-t", "0"]).ok()?;
-        let started = start(Some(turn))?;
+    let subject = Hooked::new(world)?;
+    for turn in subject.turns()?.iter().step_by(stride) {
+        let started = subject.start_again(Some((turn, KILL)))?;
         if started.code() != 0 {
             started.expect_stderr("traced")?;
         }
-        ensure!(start(None)?.code() == 0, "it starts when nobody kills its hook");
+        subject.look()?;
     }
-    let look = container.exec(["sh", "-c", ": < /dev/n1 && cat /data/file"]).ok()?;
-    ensure!(look.stdout == "host\n", "{look}");
-    container.remove()
+    subject.remove()
 }

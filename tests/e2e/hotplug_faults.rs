@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tests::need::{BUSYBOX, ROOT, STRACE};
 use tests::{Story, World, story};
 
-use crate::hotplug_subject::{Change, Look, of_files, of_nics};
+use crate::hotplug_subject::{Change, Hooked, Look, of_files, of_nics};
 use crate::trace::{REFUSALS, traced, turns};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -28,6 +28,8 @@ pub(crate) fn stories() -> Vec<Story> {
             of_nics(world, |change, look| sweep(world, change, 1, look))
         })
         .stress(),
+        story("hotplug_faults::the_hook_at_some_calls", NEEDS, |world| hook(world, 7)),
+        story("hotplug_faults::the_hook_at_every_call", NEEDS, |world| hook(world, 1)).stress(),
     ]
 }
 
@@ -90,4 +92,22 @@ fn run(
     }
     ensure!(wrong.is_empty(), "{verb:?}, {} of {points}:\n{}", wrong.len(), wrong.join("\n"));
     Ok(points)
+}
+
+/// Refuses each `stride`-th call of a start's hook: the container starts with all that was added, or
+/// does not start.
+fn hook(world: &World, stride: usize) -> Result<()> {
+    let answers: BTreeMap<_, _> = REFUSALS.iter().copied().collect();
+    let subject = Hooked::new(world)?;
+    let turns = subject.turns()?;
+    let refused = turns.iter().filter(|(call, _)| answers.contains_key(call.as_str()));
+    for turn in refused.step_by(stride) {
+        let errno = answers[turn.0.as_str()];
+        let started = subject.start_again(Some((turn, &format!("error={errno}"))))?;
+        if started.code() != 0 {
+            started.clone().expect_stderr(errno)?;
+        }
+        subject.look().with_context(|| format!("{errno} at {turn:?}: {started}"))?;
+    }
+    subject.remove()
 }

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use tests::{Container, World};
+use tests::{Container, Output, World};
 
 use crate::links::{Bridge, Port, has_link, ip_in};
+use crate::trace::{self, Turn};
 
 /// What of it is there; the record and the container say the same.
 pub(crate) type Present = BTreeSet<&'static str>;
@@ -177,5 +179,65 @@ impl<'w> Nics<'w> {
         let updated = inside.contains(" mtu 1400 ");
         ensure!(nics.contains("\"Mtu\":1400") == updated, "{nics}{inside}");
         Ok(present([("pair", pair), ("given", given), ("route", live), ("mtu", updated)]))
+    }
+}
+
+/// A container with a device and a path, whose hook runs under strace.
+pub(crate) struct Hooked<'w> {
+    container: Container<'w>,
+    /// The options that strace is given at the next start.
+    options: PathBuf,
+    log: PathBuf,
+}
+
+impl<'w> Hooked<'w> {
+    pub(crate) fn new(world: &'w World) -> Result<Self> {
+        let spec = world.hook_spec()?;
+        let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&spec)?)?;
+        let program = document["prestart"][0]["path"].as_str().unwrap_or_default().to_owned();
+        let script = spec.with_file_name("traced");
+        let (options, log) = (spec.with_file_name("traced.args"), spec.with_file_name("trace"));
+        let text = format!("#!/bin/sh\nexec strace $(cat $0.args) {program} --state prestart\n");
+        fs::write(&script, text)?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        document["prestart"][0]["path"] = script.to_string_lossy().into();
+        document["prestart"][0]["args"] = serde_json::json!([script]);
+        let traced = spec.with_file_name("traced.json");
+        fs::write(&traced, document.to_string())?;
+
+        let source = world.new_directory("source")?;
+        fs::write(source.join("file"), "host\n")?;
+        let traced = traced.to_string_lossy().into_owned();
+        let hooked = ["--name", "web", "--hook-spec", &traced];
+        let container = world.create(&hooked, &world.busybox()?, &["sleep", "86400"])?;
+        world.tools(["add-device", "web", "/dev/fuse:/dev/n1"]).ok()?;
+        world.tools(["add-path", "web", &format!("{}:/data", source.display())]).ok()?;
+        Ok(Self { container, options, log })
+    }
+
+    /// The calls of its hook.
+    pub(crate) fn turns(&self) -> Result<Vec<Turn>> {
+        let started = self.start_again(None)?;
+        ensure!(started.code() == 0, "it starts under strace: {started}");
+        trace::turns(&self.log)
+    }
+
+    pub(crate) fn start_again(&self, turn: Option<(&Turn, &str)>) -> Result<Output> {
+        self.container.isula("stop", ["-t", "0"]).ok()?;
+        fs::write(&self.options, trace::options(&self.log, turn).join(" "))?;
+        self.container.isula("start", [""; 0]).output()
+    }
+
+    /// # Errors
+    /// It does not start when nobody disturbs its hook, or has not all that was added.
+    pub(crate) fn look(&self) -> Result<()> {
+        fs::write(&self.options, trace::options(&self.log, None).join(" "))?;
+        self.container.isula("start", [""; 0]).ok()?;
+        let look = self.container.exec(["sh", "-c", ": < /dev/n1 && cat /data/file"]).ok()?;
+        look.expect_stdout("host\n").map(drop)
+    }
+
+    pub(crate) fn remove(self) -> Result<()> {
+        self.container.remove()
     }
 }
