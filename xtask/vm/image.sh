@@ -31,9 +31,11 @@ units=$root/etc/systemd/system
 install -m 644 "$here/guest.service" "$units/guest.service"
 mkdir -p "$units/multi-user.target.wants"
 ln -s ../guest.service "$units/multi-user.target.wants/guest.service"
-# Timers, logins and scans only make the boot longer and the times noisier.
+# Timers, logins and scans only make the boot longer and the times noisier. Engines that tests start
+# would join the ones that run, in whose mount namespace there is nothing of the tests.
 for unit in getty@tty1.service serial-getty@ttyS0.service apt-daily.timer apt-daily-upgrade.timer \
-    dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
+    dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
+    containerd.service docker.service docker.socket; do
     ln -sf /dev/null "$units/$unit"
 done
 echo guest >"$root/etc/hostname"
