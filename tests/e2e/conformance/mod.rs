@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tests::need::{BUSYBOX, CGROUP_V2, CRUN, ROOT, RUNC};
-use tests::{Call, Need, Output, Story, World, story, wait};
+use tests::{Call, Need, Output, Story, World, leaks, story, wait};
 
 pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[Need] = &[ROOT, BUSYBOX];
@@ -256,6 +256,13 @@ fn hold(world: &World, rows: Vec<Row>) -> Result<()> {
                 ));
                 forget(world, &runtime)?;
             }
+        }
+        if runtime.is_ours() {
+            let left = leaks::cgroups_below(world.name());
+            ensure!(left.is_empty(), "cgroups are left: {left:?}");
+        } else {
+            // crun 1.8 leaves some of those of `run`.
+            leaks::remove_cgroups(world.name())?;
         }
     }
     if broken.is_empty() {
