@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tests::{Call, Terminal, World, wait};
 
 use super::{Daemon, host, last_words, program};
@@ -49,9 +49,27 @@ pub(crate) fn ctr_run(world: &World, ctr: &Ctr<'_>, words: &[&str]) -> Result<Ca
 }
 
 fn state(ctr: &Ctr<'_>, name: &str) -> Result<String> {
+    Ok(column(ctr, name, 2)?.unwrap_or_else(|| "gone".to_owned()))
+}
+
+/// Name, pid and state of a task.
+fn column(ctr: &Ctr<'_>, name: &str, number: usize) -> Result<Option<String>> {
     let output = ctr(&["task", "ls"]).ok()?;
     let line = output.stdout.lines().find(|line| line.starts_with(&format!("{name} ")));
-    Ok(line.and_then(|line| line.split_whitespace().nth(2)).unwrap_or("gone").to_owned())
+    Ok(line.and_then(|line| line.split_whitespace().nth(number)).map(str::to_owned))
+}
+
+/// Waits until systemd takes its signals from a signalfd(2), as it blocks them for it: before that
+/// the kernel drops what an init is sent and has no handler for (kernel/signal.c, sig_ignored()).
+fn hears(ctr: &Ctr<'_>, name: &str) -> Result<()> {
+    const SHUT_DOWN: u64 = 1 << (34 + 3 - 1);
+    let pid = column(ctr, name, 1)?.context("it has a pid")?;
+    wait::until("systemd hears its signals", Duration::from_secs(30), || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let blocked = u64::from_str_radix(blocked.unwrap_or_default().trim(), 16)?;
+        Ok((blocked & SHUT_DOWN != 0).then_some(()))
+    })
 }
 
 /// Every verb on a container that runs; `processes` of it are the least there are.
@@ -84,6 +102,9 @@ fn end(ctr: &Ctr<'_>, name: &str, signal: &str) -> Result<()> {
 /// A new task of the same container, ten times.
 fn restart(ctr: &Ctr<'_>, name: &str, signal: &str) -> Result<()> {
     for _ in 0..10 {
+        if signal != "SIGKILL" {
+            hears(ctr, name)?;
+        }
         end(ctr, name, signal)?;
         ctr(&["task", "start", "-d", name]).ok()?;
         ensure!(state(ctr, name)? == "RUNNING", "it is {}", state(ctr, name)?);
