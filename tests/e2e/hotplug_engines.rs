@@ -65,7 +65,7 @@ impl Guest<'_> {
         self.tools(&["remove-nic", name, "--name", "e1"]).ok()?;
         self.tools(&["remove-path", name, &format!("{}:/data", source.display())]).ok()?;
         self.tools(&["remove-device", name, ":/dev/n1"]).ok()?;
-        let look = (self.exec)("ls /dev/n1 /data; ip -o link | grep -c e1; ip route | wc -l")?;
+        let look = (self.exec)("ls /dev/n1 /data; ip -o link | grep -c ': e1'; ip route | wc -l")?;
         ensure!(look == "/data:\n0\n0\n", "{look:?}");
         ensure!(!has_link(self.world, "h1")?, "the pair is gone");
         Ok(())
@@ -157,7 +157,7 @@ fn podman(world: &World) -> Result<()> {
     guest.tools(&["add-device", "box", "/dev/fuse:/dev/n2"]).ok()?;
     hooked(&["start", "box"]).ok()?;
     guest.has_all()?;
-    let look = (guest.exec)(": < /dev/n2 && ip -o link | grep -c e2")?;
+    let look = (guest.exec)(": < /dev/n2 && ip -o link | grep -c ': e2'")?;
     ensure!(look == "1\n", "{look:?}");
     guest.tools(&["remove-device", "box", ":/dev/n2"]).ok()?;
     guest.tools(&["remove-nic", "box", "--name", "e2"]).ok()?;
@@ -180,7 +180,7 @@ fn docker(world: &World) -> Result<()> {
         guest.tools(&give).ok()?;
         engine.verb(&["restart", "-t", "0", "box"]).ok()?;
         guest.reconcile()?;
-        ensure!((guest.exec)("ip -o link | grep -c e2")? == "1\n", "the link went along");
+        ensure!((guest.exec)("ip -o link | grep -c ': e2'")? == "1\n", "the link went along");
         // A container that has ended is found, too, and what it had of the host comes home.
         engine.verb(&["stop", "-t", "0", "box"]).ok()?;
         guest.tools(&["remove-nic", "box", "--name", "e2"]).ok()?;
