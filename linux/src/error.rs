@@ -25,6 +25,11 @@ impl Error {
         Self { call: call.into(), errno, hint: None }
     }
 
+    /// One of the standard library; without an errno it is reported as `EIO`.
+    pub fn from_io(call: impl Into<String>, error: &io::Error) -> Self {
+        Self::new(call, Errno::from_io_error(error).unwrap_or(Errno::IO))
+    }
+
     /// Adds what the reader can do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: &'static str) -> Self {
@@ -109,9 +114,8 @@ impl<T> Context<T> for rustix::io::Result<T> {
 }
 
 impl<T> Context<T> for io::Result<T> {
-    /// An error of the standard library that carries no errno is reported as `EIO`.
     fn during<S: Into<String>>(self, call: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|error| Error::new(call(), Errno::from_io_error(&error).unwrap_or(Errno::IO)))
+        self.map_err(|error| Error::from_io(call(), &error))
     }
 }
 

@@ -99,8 +99,5 @@ fn without_unknown_capabilities(text: &[u8], member: &str) -> Option<Vec<u8>> {
 }
 
 fn canonical(act: &str, path: &Path) -> Result<PathBuf> {
-    Ok(path
-        .canonicalize()
-        .map_err(|error| linux::Errno::from_io_error(&error).unwrap_or(linux::Errno::IO))
-        .during(|| format!("{act} {}", path.display()))?)
+    Ok(path.canonicalize().during(|| format!("{act} {}", path.display()))?)
 }

@@ -243,8 +243,7 @@ impl<'a> Driver<'a> {
     }
 
     fn not_run(&self, error: &io::Error) -> Error {
-        let errno = linux::Errno::from_io_error(error).unwrap_or(linux::Errno::IO);
-        linux::Error::new(format!("run {}", self.foreign.program.display()), errno).into()
+        linux::Error::from_io(format!("run {}", self.foreign.program.display()), error).into()
     }
 
     /// What it wrote to its log, in the kinds that callers tell apart.

@@ -128,8 +128,7 @@ impl From<container::Error> for Error {
 
 /// What the standard library was refused, with the name of its errno.
 pub(crate) fn io(act: String, error: &std::io::Error) -> Error {
-    let errno = linux::Errno::from_io_error(error).unwrap_or(linux::Errno::IO);
-    linux::Error::new(act, errno).into()
+    linux::Error::from_io(act, error).into()
 }
 
 impl From<RunningError> for Error {

@@ -195,6 +195,8 @@ impl<T: FromArgMatches> FromArgMatches for Adapted<T> {
     }
 }
 
+/// The two habits of the predecessor: every flag may say `=true` or `=false`, and the word after an
+/// option that takes one is its value, whatever it begins with.
 pub(crate) fn adapt(command: Command) -> Command {
     command.mut_args(|arg| {
         if arg.is_positional() {

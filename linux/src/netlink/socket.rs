@@ -89,11 +89,14 @@ impl Socket {
     ) -> Result<Vec<RouteNetlinkMessage>> {
         let mut request = NetlinkMessage::from(message);
         request.header.flags = NLM_F_REQUEST | flags;
-        let answers = (1..=TRIES).find_map(|attempt| match self.round(&mut request) {
-            Err((Errno::INTR, _)) if attempt < TRIES => None,
-            answers => Some(answers),
-        });
-        answers.unwrap_or(Err((Errno::INTR, None))).map_err(|(errno, words)| {
+        let mut again = 1..TRIES;
+        let answers = loop {
+            match self.round(&mut request) {
+                Err((Errno::INTR, _)) if again.next().is_some() => {}
+                answers => break answers,
+            }
+        };
+        answers.map_err(|(errno, words)| {
             let call = call();
             Error::new(words.map_or(call.clone(), |words| format!("{call}: {words}")), errno)
         })

@@ -236,7 +236,7 @@ fn context(global: Global, output: Output) -> Result<Context> {
     let settings = match (&global.root, &global.state) {
         (Some(_), Some(_)) => DaemonJson::default(),
         _ => DaemonJson::read(Path::new(DAEMON_JSON)).map_err(|error| match error {
-            container::Error::Io { act, source } => io(act, &source),
+            container::Error::Io { .. } => error.into(),
             error => Error::Usage(error.to_string()),
         })?,
     };

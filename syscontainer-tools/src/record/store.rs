@@ -13,6 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use linux::error::Context as _;
 use linux::file::Replacement;
 use linux::lock::Lock;
 
@@ -94,10 +95,7 @@ impl RecordFile {
     pub fn settled(&mut self) -> Result<(), RecordError> {
         if self.interrupted.take().is_some() {
             let next = self.path.with_file_name(NEXT);
-            std::fs::remove_file(&next).map_err(|error| {
-                let errno = linux::Errno::from_io_error(&error).unwrap_or(linux::Errno::IO);
-                linux::Error::new(format!("remove {}", next.display()), errno)
-            })?;
+            std::fs::remove_file(&next).during(|| format!("remove {}", next.display()))?;
         }
         Ok(())
     }
