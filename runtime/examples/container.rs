@@ -68,7 +68,7 @@ fn create(runtime: &Runtime, bundle: &str, id: &str) -> Result<Created> {
     request.no_pivot = number("NO_PIVOT") == 1;
     let pid_file = std::env::var_os("PID_FILE");
     request.pid_file = pid_file.as_deref().map(Path::new);
-    runtime.create(&request)
+    runtime.create(request)
 }
 
 /// As root without capabilities.

@@ -36,6 +36,18 @@ impl Bundle {
             act: format!("parse {}", path.display()),
             reason: error.to_string(),
         })?;
+        Self::in_directory(directory, spec)
+    }
+
+    /// The bundle in `directory`, whose `config.json` says what `spec` does.
+    ///
+    /// # Errors
+    /// The directory or the rootfs it names cannot be used.
+    pub fn of(directory: &Path, spec: Spec) -> Result<Self> {
+        Self::in_directory(canonical("open bundle", directory)?, spec)
+    }
+
+    fn in_directory(directory: PathBuf, spec: Spec) -> Result<Self> {
         let root = spec.root().as_ref().ok_or_else(|| {
             Error::config("root", "is missing; name the root filesystem in root.path")
         })?;

@@ -108,20 +108,18 @@ fn set_up(
 }
 
 /// Opens what a further process needs to join: the cgroups that init is in, which its systemd may
-/// have chosen, or the one called `sub` below the container's own.
+/// have chosen, or the one called `sub` below `outer`, the container's own.
 pub(crate) fn join_of_exec(
     layout: &Layout,
-    container: &CgroupPath,
+    outer: &Cgroup,
     init: Pid,
     sub: Option<&str>,
 ) -> Result<JoinFds> {
-    let outer = Cgroup::open(layout, container)
-        .map_err(|error| step(format!("find cgroup {container}"), error))?;
     let cgroup = Cgroup::of(layout, init)
         .map_err(|error| step(format!("find the cgroups of init ({init})"), error))?;
     if !outer.contains(&cgroup) {
         let error = linux::Error::new(
-            format!("check cgroups of init ({init}): not below {container}"),
+            format!("check that the cgroups of init ({init}) are the container's"),
             linux::Errno::XDEV,
         );
         return Err(step("join the container's cgroups".to_owned(), error));

@@ -53,6 +53,10 @@ pub struct Created {
     pub pidfd: PidFd,
     /// The terminal's master, when the process has a terminal and no socket was named for it.
     pub console: Option<OwnedFd>,
+    /// When init was made, in clock ticks since the host's boot (proc(5), stat).
+    pub start_time: Option<u64>,
+    /// Where init began, where that is known.
+    pub cgroup: Option<Cgroup>,
 }
 
 impl Runtime {
@@ -61,19 +65,22 @@ impl Runtime {
     /// # Errors
     /// Among others: the id is taken, the bundle asks for what this runtime does not do, a hook
     /// failed, the program does not exist in the container. Nothing is left behind then.
-    pub fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
+    pub fn create(&self, mut request: CreateRequest<'_>) -> Result<Created> {
         if let Some(driver) = self.driver(request.id)? {
             return driver.create(request);
         }
         exe::require_sealed()?;
         stdio::check_preserved(request.preserve_fds)?;
-        let mut bundle = Bundle::load(request.bundle)?;
+        let mut bundle = match request.spec.take() {
+            Some(spec) => Bundle::of(request.bundle, spec)?,
+            None => Bundle::load(request.bundle)?,
+        };
         let adapted = request.system_container.asks(&bundle.spec, &request.policy)?;
         if adapted {
             system::adapt(&mut bundle.spec);
         }
         validate::check(&bundle.spec)?;
-        let plan = Plan::new(self, request, &bundle, adapted)?;
+        let plan = Plan::new(self, &request, &bundle, adapted)?;
         let mut undo = Undo::new();
         let created = plan.run(&mut undo);
         match created {
@@ -216,11 +223,11 @@ impl<'a> Plan<'a> {
         let birth =
             Birth { plan: self, pid, pidfd: &pidfd, channel: &ours, links: Cell::new(None) };
         let console = birth.run(&rootfs, &security, &mut saved).inspect_err(|_| {
-            self.born.set(Some(saved));
+            self.born.set(Some(saved.clone()));
         })?;
         // The place is taken.
         drop(placeholder);
-        Ok(Created { pid, pidfd, console })
+        Ok(Created { pid, pidfd, console, start_time: saved.start_time, cgroup: Some(cgroup) })
     }
 
     fn make_directory(&self, undo: &mut Undo<'a>) -> Result<()> {

@@ -12,6 +12,7 @@
 //! enabled controllers, and the kernel takes no processes there any more (cgroups(7), "no internal
 //! processes").
 
+use std::borrow::Cow;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -23,7 +24,7 @@ use linux::process::{self, Pid, PidFd};
 use linux::root::Root;
 use linux::signal::Signal;
 use linux::{CloneFlags, Errno, Forked};
-use oci_spec::runtime::{Linux, Process};
+use oci_spec::runtime::{Linux, Process, Spec};
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 
 use crate::bundle::Bundle;
@@ -50,6 +51,8 @@ const JOINED_BY_CHILD: [Kind; 7] =
 pub struct ExecRequest<'a> {
     /// The program, who it is and what it may do.
     pub process: &'a Process,
+    /// What the bundle's `config.json` says, from one who has just read it; else it is read.
+    pub spec: Option<&'a Spec>,
     /// Its standard streams when it has no terminal.
     pub stdio: Stdio<'a>,
     /// Who gets the master of its terminal, when it has one.
@@ -70,6 +73,7 @@ impl<'a> ExecRequest<'a> {
     pub fn new(process: &'a Process) -> Self {
         Self {
             process,
+            spec: None,
             stdio: Stdio::Inherit,
             console: Console::Return,
             cgroup: None,
@@ -115,18 +119,22 @@ impl Runtime {
         }
         let layout = Layout::detect()?;
         let path = CgroupPath::parse(&saved.cgroup)?;
-        if Cgroup::open(&layout, &path)?.is_frozen()? {
+        let cgroup = Cgroup::open(&layout, &path)?;
+        if cgroup.is_frozen()? {
             return Err(not_running(id, Status::Paused));
         }
         let target = Target::of(&init, init_pid)?;
-        let mut bundle = Bundle::load(&saved.bundle)?;
+        let mut spec = match request.spec {
+            Some(spec) => Cow::Borrowed(spec),
+            None => Cow::Owned(Bundle::load(&saved.bundle)?.spec),
+        };
         if saved.adapted {
-            system::adapt(&mut bundle.spec);
+            system::adapt(spec.to_mut());
         }
-        let linux = bundle.spec.linux().as_ref();
-        let process = with_defaults(request.process, bundle.spec.process().as_ref());
+        let linux = spec.linux().as_ref();
+        let process = with_defaults(request.process, spec.process().as_ref());
         let security = self.prepare_exec(&process, linux, &saved, &target)?;
-        let cgroups = cgroup::join_of_exec(&layout, &path, init_pid, request.cgroup)?;
+        let cgroups = cgroup::join_of_exec(&layout, &cgroup, init_pid, request.cgroup)?;
         let (ours, theirs) = Channel::pair()?;
         let child = Child {
             request,

@@ -19,8 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, ensure};
+use linux::cgroup::{Cgroup, Layout};
 use linux::error::Context as _;
-use linux::process::Pid;
+use linux::process::{Pid, start_time};
 use linux::signal::Signal;
 use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{Mode, OFlags};
@@ -59,11 +60,14 @@ impl<'a> Driver<'a> {
         Ok(Self { foreign, runtime, id, directory: runtime.directory(id)? })
     }
 
-    pub(crate) fn create(&self, request: &CreateRequest<'_>) -> Result<Created> {
-        let bundle = Bundle::load(request.bundle)?;
+    pub(crate) fn create(&self, mut request: CreateRequest<'_>) -> Result<Created> {
+        let bundle = match request.spec.take() {
+            Some(spec) => Bundle::of(request.bundle, spec)?,
+            None => Bundle::load(request.bundle)?,
+        };
         refusal::check(self.foreign, &bundle)?;
         self.make_directory()?;
-        let created = self.try_create(request, &bundle.spec);
+        let created = self.try_create(&request, &bundle.spec);
         if created.is_err() {
             // The first error is the one to report.
             let _ = self.delete(true);
@@ -89,7 +93,13 @@ impl<'a> Driver<'a> {
         if let Some(path) = request.pid_file {
             linux::file::write_atomic(path, pid.to_string(), 0o644)?;
         }
-        Ok(Created { pid, pidfd, console: listener.receive()? })
+        Ok(Created {
+            console: listener.receive()?,
+            start_time: start_time(pid).ok(),
+            cgroup: Layout::detect().and_then(|layout| Cgroup::of(&layout, pid)).ok(),
+            pid,
+            pidfd,
+        })
     }
 
     pub(crate) fn start(&self) -> Result<()> {

@@ -51,6 +51,7 @@ pub use system::SystemContainer;
 
 use external::Driver;
 pub use external::Foreign;
+use oci_spec::runtime::Spec;
 use policy::Policy;
 
 /// The containers below one state root, and what may be done with them.
@@ -107,6 +108,8 @@ pub struct CreateRequest<'a> {
     pub id: &'a str,
     /// Directory that holds `config.json`.
     pub bundle: &'a Path,
+    /// What `config.json` says, from one who has just written it; else it is read.
+    pub spec: Option<Spec>,
     /// The container's standard streams when its process has no terminal.
     pub stdio: Stdio<'a>,
     /// Who gets the master of the terminal, when the process has one.
@@ -134,6 +137,7 @@ impl<'a> CreateRequest<'a> {
         Self {
             id,
             bundle,
+            spec: None,
             stdio: Stdio::Inherit,
             console: Console::Return,
             pid_file: None,

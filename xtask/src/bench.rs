@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: builds for release and hands over to `tests/src/bin/bench`.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
@@ -36,9 +36,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
     let host = step::output(Command::new("uname").arg("-n"))?;
     let date = step::output(Command::new("date").args(["-u", "+%F"]))?;
-    let kind = if args.what == "start" { String::new() } else { format!("-{}", args.what) };
-    let name = format!("docs/perf/{}-{}{kind}", date.trim(), host.trim());
-    let output = args.output.clone().unwrap_or_else(|| step::root().join(name));
+    let kind = if args.what == "start" { "" } else { &args.what };
+    // A machine may be without a name.
+    let words = [date.trim(), host.trim(), kind].into_iter().filter(|word| !word.is_empty());
+    let name = words.collect::<Vec<_>>().join("-");
+    let output = args.output.clone().unwrap_or_else(|| step::root().join("docs/perf").join(name));
     if args.what == "lxcfs" {
         let output = std::path::absolute(output)?;
         let bench = || {
@@ -50,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Err(bench().arg("--scale").arg(output).exec()).context("start the benchmark");
     }
     step::step("building the tools (release)");
-    let binaries = target::release()?;
+    let binaries = installed(&target::release()?)?;
     let debian = rootfs::get()?;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     // In place of this process: an interrupt then reaches the one that cleans up.
@@ -62,4 +64,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .args([args.rounds, args.boots].map(|count| count.to_string()));
     bench.arg(format!("cargo xtask {command}")).args(&args.without);
     Err(bench.exec()).context("start the benchmark")
+}
+
+/// Copies the tools, as a package manager does that installs them, and returns where they are.
+///
+/// The linker writes through a mapping, which leaves single pages in the page cache; what is written
+/// in large pieces is there in large folios, of which a page fault maps all that are near. Linux
+/// 6.18, ext4: a start from the one has 307 page faults, from the other 273, and takes 6% less time.
+fn installed(binaries: &Path) -> Result<PathBuf> {
+    let directory = binaries.join("installed");
+    std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+    for entry in binaries.read_dir().with_context(|| format!("list {}", binaries.display()))? {
+        let (from, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if from.is_file()
+            && from.extension().is_none()
+            && !name.as_encoded_bytes().starts_with(b".")
+        {
+            let text = std::fs::read(&from).with_context(|| format!("read {}", from.display()))?;
+            let to = directory.join(name);
+            // Whoever still runs an older one keeps it.
+            let _ = std::fs::remove_file(&to);
+            std::fs::write(&to, text)
+                .and_then(|()| std::fs::set_permissions(&to, from.metadata()?.permissions()))
+                .with_context(|| format!("write {}", to.display()))?;
+        }
+    }
+    Ok(directory)
 }

@@ -1,7 +1,7 @@
 //! Removes every trace of a container. Its rootfs is not ours and stays.
 
 use anyhow::{Context, Result, bail};
-use container::{Container, Status, Store};
+use container::{Config, Container, Status, Store};
 use linux::process::Signal;
 
 use super::{Engine, Stop, stop, takeover, volumes};
@@ -46,21 +46,25 @@ pub fn remove(engine: &Engine, container: &Container, remove: Remove) -> Result<
         bail!("container {} has been started meanwhile; use -f", container.id.short());
     }
     takeover::end_seized(engine, container, &seized, Signal::KILL, None)?;
-    take_away(&engine.store, container, volumes)?;
+    take_away(&engine.store, container, &container.config()?, volumes)?;
     tracing::info!(container = %container.id, "removed container");
     Ok(())
 }
 
 /// The files of a container that has ended; for the holder of its lock.
-pub fn take_away(store: &Store, container: &Container, volumes: bool) -> Result<()> {
-    let config = container.config()?;
+pub fn take_away(
+    store: &Store,
+    container: &Container,
+    config: &Config,
+    volumes: bool,
+) -> Result<()> {
     if let Some(channel) = &config.host_channel {
-        host_channel::remove(channel, &config)?;
+        host_channel::remove(channel, config)?;
     }
     store.remove(container).context("remove the container's files")?;
-    Events::of(store.layout()).add(&config, "remove", &[]);
+    Events::of(store.layout()).add(config, "remove", &[]);
     match volumes {
-        true => volumes::remove_anonymous(store, &config),
+        true => volumes::remove_anonymous(store, config),
         false => Ok(()),
     }
 }

@@ -23,6 +23,7 @@ use container::layout::bundle;
 use container::state::Lease;
 use container::{Config, Container, Layout, Store};
 use linux::root::Root;
+use oci_spec::runtime::Spec;
 
 pub use facts::{block_devices, check_cpus, gather};
 pub use rootfs::{Claim, HeldImage, Tree, tree};
@@ -39,13 +40,14 @@ pub struct Held {
     ports: Vec<publish::Reserved>,
 }
 
-/// Makes everything ready. What `held` holds of an earlier start is kept.
+/// Makes everything ready and returns the document it has written. What `held` holds of an earlier
+/// start is kept.
 pub fn before_start(
     layout: &Layout,
     container: &Container,
     config: &Config,
     held: &mut Option<Held>,
-) -> Result<()> {
+) -> Result<Spec> {
     let held = match held {
         Some(held) => held,
         None => {
@@ -62,7 +64,7 @@ pub fn before_start(
     let owner = rootfs::owner(&root)?;
     let store = Store::new(layout.root(), layout.state());
     let host = facts::gather(&store, container, config, &root)?;
-    write_spec(container, config, &host)?;
+    let spec = write_spec(container, config, &host)?;
     if let Some(channel) = &config.host_channel {
         host_channel::mount(channel, config)?;
     }
@@ -76,7 +78,7 @@ pub fn before_start(
         network_files::write_bundle(container, config, lease.as_ref())?;
     }
     held.lease = lease;
-    Ok(())
+    Ok(spec)
 }
 
 /// Takes away what was made ready, once nothing of the container runs.
@@ -86,15 +88,16 @@ pub fn give_back(layout: &Layout, container: &Container, config: &Config) -> Res
     unmounted.and(released)
 }
 
-/// Writes the OCI document for the host as it is.
-pub fn write_spec(container: &Container, config: &Config, host: &Host) -> Result<()> {
+/// Writes the OCI document for the host as it is, and returns it.
+pub fn write_spec(container: &Container, config: &Config, host: &Host) -> Result<Spec> {
     let spec = spec::build(config, host)?;
     let path = container.path(bundle::SPEC);
     let text = serde_json::to_vec(&spec).with_context(|| format!("encode {}", path.display()))?;
     // Most starts find what the last one, or create, has written; to truncate and fill a file anew
     // costs a disk's file system more than reading it. Not synced: it is made at every start.
     if std::fs::read(&path).is_ok_and(|old| old == text) {
-        return Ok(());
+        return Ok(spec);
     }
-    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    Ok(spec)
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use container::state::Lease;
 use container::{Config, Container};
-use linux::cgroup::{self, Cgroup};
-use linux::process::{Pid, PidFd, Signal, start_time};
+use linux::cgroup::Cgroup;
+use linux::process::{Pid, PidFd, Signal};
+use oci_spec::runtime::Spec;
 use runtime::{CreateRequest, Exec, ExecRequest, Runtime, Stdio};
 
 use super::protocol::Size;
@@ -49,14 +50,15 @@ impl Guest {
         &self.container
     }
 
-    /// From the bundle to a running init. When it fails nothing is left.
+    /// From the bundle, whose document is `spec`, to a running init. When it fails nothing is left.
     pub(super) fn start(
         &self,
         config: &Config,
+        spec: Spec,
         size: Option<Size>,
         lease: Option<&Lease>,
     ) -> Result<(Init, Streams)> {
-        let started = self.try_start(config, size, lease);
+        let started = self.try_start(config, spec, size, lease);
         if started.is_err() {
             // The first error is the one to report; what cannot be deleted here is found and
             // deleted by the next start.
@@ -68,6 +70,7 @@ impl Guest {
     fn try_start(
         &self,
         config: &Config,
+        spec: Spec,
         size: Option<Size>,
         lease: Option<&Lease>,
     ) -> Result<(Init, Streams)> {
@@ -83,7 +86,8 @@ impl Guest {
                 stderr: guest.stderr.as_fd(),
             };
         }
-        let created = self.runtime.create(&request)?;
+        request.spec = Some(spec);
+        let created = self.runtime.create(request)?;
         if let Some(lease) = lease {
             bridge::attach(lease, created.pid)?;
         }
@@ -95,8 +99,8 @@ impl Guest {
             }
         };
         let init = Init {
-            start_time: start_time(created.pid).ok(),
-            cgroup: cgroup::Layout::detect().and_then(|it| Cgroup::of(&it, created.pid)).ok(),
+            start_time: created.start_time,
+            cgroup: created.cgroup,
             pid: created.pid,
             pidfd: created.pidfd,
             since: Instant::now(),

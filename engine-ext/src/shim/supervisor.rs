@@ -146,9 +146,10 @@ impl Supervisor {
     }
 
     fn start_guest(&mut self) -> Result<()> {
-        before_start(self.store.layout(), &self.container, &self.config, &mut self.held)?;
+        let spec =
+            before_start(self.store.layout(), &self.container, &self.config, &mut self.held)?;
         let lease = self.held.as_ref().and_then(|held| held.lease.as_ref());
-        let (init, streams) = self.guest.start(&self.config, self.console.size(), lease)?;
+        let (init, streams) = self.guest.start(&self.config, spec, self.console.size(), lease)?;
         let network = lease.cloned();
         self.record.remember(|state| state.network = network);
         self.console.set_streams(streams);
@@ -368,7 +369,7 @@ impl Supervisor {
         self.let_go();
         if self.config.auto_remove
             && self.cleared
-            && let Err(error) = take_away(&self.store, &self.container, true)
+            && let Err(error) = take_away(&self.store, &self.container, &self.config, true)
         {
             self.notes.add(format_args!("remove: {error:#}"));
         }

@@ -181,31 +181,32 @@ impl Profile {
     /// # Errors
     /// A rule names a kernel version that is none.
     pub fn flatten(
-        &self,
+        self,
         capabilities: &[Capability],
         machine: Machine<'_>,
     ) -> Result<LinuxSeccomp, InvalidProfile> {
+        let architectures = self.architectures(machine.architecture);
         let mut rules = Vec::with_capacity(self.file.syscalls.len());
-        for (index, rule) in self.file.syscalls.iter().enumerate() {
+        for (index, rule) in self.file.syscalls.into_iter().enumerate() {
             let holds = rule.holds(capabilities, machine).map_err(|reason| InvalidProfile {
                 profile: self.name.clone(),
                 reason: format!("syscalls[{index}]: {reason}"),
             })?;
             if holds {
-                rules.push(rule.to_oci());
+                rules.push(rule.into_oci());
             }
         }
         let mut seccomp = LinuxSeccompBuilder::default()
             .default_action(self.file.default_action)
-            .architectures(self.architectures(machine.architecture))
+            .architectures(architectures)
             .syscalls(rules)
             .build()
             .expect("nothing of it is required");
         seccomp
             .set_default_errno_ret(self.file.default_errno_ret)
-            .set_flags(self.file.flags.clone())
-            .set_listener_path(self.file.listener_path.clone().map(Into::into))
-            .set_listener_metadata(self.file.listener_metadata.clone());
+            .set_flags(self.file.flags)
+            .set_listener_path(self.file.listener_path.map(Into::into))
+            .set_listener_metadata(self.file.listener_metadata);
         Ok(seccomp)
     }
 
@@ -289,14 +290,13 @@ impl Rule {
             && !excludes.min_kernel.as_ref().map_or(Ok(false), runs)?)
     }
 
-    fn to_oci(&self) -> LinuxSyscall {
+    fn into_oci(self) -> LinuxSyscall {
         let mut rule = LinuxSyscallBuilder::default()
-            .names(self.names.clone())
+            .names(self.names)
             .action(self.action)
             .build()
             .expect("nothing of it is required");
-        rule.set_errno_ret(self.errno_ret)
-            .set_args(self.args.clone().filter(|args| !args.is_empty()));
+        rule.set_errno_ret(self.errno_ret).set_args(self.args.filter(|args| !args.is_empty()));
         rule
     }
 }

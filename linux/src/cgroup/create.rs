@@ -121,7 +121,7 @@ pub(super) fn make_dir(dir: &Path) -> Result<bool> {
 fn prepare_v1(hierarchy: &Hierarchy, dir: &Path, new: bool) -> Result<()> {
     if hierarchy.has("cpuset") {
         for file in ["cpuset.mems", "cpuset.cpus"] {
-            inherit(dir, file)?;
+            inherit(dir, file, new)?;
         }
     }
     // Before Linux 5.11 a limit did not bind cgroups further down unless this was set, which is
@@ -133,13 +133,14 @@ fn prepare_v1(hierarchy: &Hierarchy, dir: &Path, new: bool) -> Result<()> {
     Ok(())
 }
 
-/// Copies an empty cpuset file from the parent.
-fn inherit(dir: &Path, file: &str) -> Result<()> {
+/// Copies an empty cpuset file from the parent. A new one is empty, or has that already
+/// (`cgroup.clone_children`).
+fn inherit(dir: &Path, file: &str, new: bool) -> Result<()> {
     let read = |path: &Path| {
         read_text(path).map_err(|errno| Error::new(format!("read {}", path.display()), errno))
     };
     let own = dir.join(file);
-    if !read(&own)?.is_empty() {
+    if !new && !read(&own)?.is_empty() {
         return Ok(());
     }
     let Some(parent) = dir.parent() else { return Ok(()) };

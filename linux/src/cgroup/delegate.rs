@@ -45,8 +45,8 @@ impl Cgroup {
     pub fn delegate(&mut self, uid: u32, gid: u32, lid: Lid) -> Result<()> {
         let (uid, gid) = (owner(uid)?, owner(gid)?);
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        if let Some(place) = self.place_with("name=systemd").cloned() {
-            give(&place.dir, uid, gid, V1_FILES.iter().copied())?;
+        if let Some(place) = self.place_with("name=systemd") {
+            self.give(&place.dir, uid, gid, || Ok(V1_FILES.map(str::to_owned).to_vec()))?;
         }
         let Some(place) = self.unified().cloned() else { return Ok(()) };
         let inner = match place.hierarchy.nsdelegate {
@@ -60,9 +60,41 @@ impl Cgroup {
                 set(&place.dir.join(file), &bound.saturating_add(levels).to_string())?;
             }
         }
-        let files = read_text(Path::new("/sys/kernel/cgroup/delegate"));
-        let files = files.during(|| "read /sys/kernel/cgroup/delegate")?;
-        give(&inner, uid, gid, files.lines())
+        self.give(&inner, uid, gid, || {
+            let files = read_text(Path::new("/sys/kernel/cgroup/delegate"));
+            let files = files.during(|| "read /sys/kernel/cgroup/delegate")?;
+            Ok(files.lines().map(str::to_owned).collect())
+        })
+    }
+
+    /// Makes `dir` and its `files` theirs; whoever makes a cgroup owns it, and all its files.
+    fn give(
+        &self,
+        dir: &Path,
+        uid: Uid,
+        gid: Gid,
+        files: impl FnOnce() -> Result<Vec<String>>,
+    ) -> Result<()> {
+        let owner = (rustix::process::geteuid(), rustix::process::getegid());
+        if owner == (uid, gid) && self.made.iter().any(|made| made == dir) {
+            return Ok(());
+        }
+        let chown = |path: &Path| {
+            rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        };
+        chown(dir).during(|| format!("give cgroup {} to {}", dir.display(), uid.as_raw()))?;
+        for file in files()? {
+            let path = dir.join(file);
+            match chown(&path) {
+                // Of a controller that is not enabled here, or of a newer kernel than this one.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(errno)
+                        .during(|| format!("give {} to {}", path.display(), uid.as_raw()));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn make_payload(&mut self, place: &Place) -> Result<PathBuf> {
@@ -90,23 +122,4 @@ fn owner(id: u32) -> Result<u32> {
         u32::MAX => Err(Error::new("delegate cgroup to id 4294967295", Errno::INVAL)),
         id => Ok(id),
     }
-}
-
-fn give<'a>(dir: &Path, uid: Uid, gid: Gid, files: impl Iterator<Item = &'a str>) -> Result<()> {
-    let chown = |path: &Path| {
-        rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-    };
-    chown(dir).during(|| format!("give cgroup {} to {}", dir.display(), uid.as_raw()))?;
-    for file in files {
-        let path = dir.join(file);
-        match chown(&path) {
-            // Of a controller that is not enabled here, or of a newer kernel than this one.
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => {
-                return Err(errno)
-                    .during(|| format!("give {} to {}", path.display(), uid.as_raw()));
-            }
-        }
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::devices::{DeviceRule, DeviceRules};
 use super::exceptions::Exceptions;
-use super::kernfs::{read_text, set};
+use super::kernfs::{read_text, set, set_each};
 use super::{Cgroup, program, tree};
 use crate::error::{Change, Context, Errno, Error, Result};
 use crate::raw::bpf;
@@ -80,7 +80,7 @@ impl Devices<'_> {
             return Ok(Change::AlreadyThere);
         }
         // Down the tree, too (cgroup-v1/devices.rst, "Hierarchy").
-        write_rule(dir, "devices.deny", &DeviceRule { access, ..*rule }.to_string())?;
+        write_rules(dir, "devices.deny", &[DeviceRule { access, ..*rule }.to_string()])?;
         Ok(Change::Made)
     }
 
@@ -110,19 +110,19 @@ impl Devices<'_> {
 /// In the cgroup and each below it, also if the first has it already: whoever gave it that may not
 /// have come further.
 fn grant_v1(dir: &Path, rule: &DeviceRule) -> Result<Change> {
-    let line = rule.to_string();
+    let line = [rule.to_string()];
     let list = read_list(dir)?;
     if list.default_allow {
         return Ok(Change::AlreadyThere);
     }
     let new = Exceptions::from_rules(&DeviceRules::new(vec![*rule]))?.lines_beyond(&list);
     if !new.is_empty() {
-        write_rule(dir, "devices.allow", &line)?;
+        write_rules(dir, "devices.allow", &line)?;
     }
-    tree::visit(dir, &mut |dir| allow_in(dir, std::slice::from_ref(&line))).inspect_err(|_| {
-        for line in &new {
+    tree::visit(dir, &mut |dir| allow_in(dir, &line)).inspect_err(|_| {
+        for line in new.chunks(1) {
             // The first failure is the one to report. Down the tree, too.
-            let _ = write_rule(dir, "devices.deny", line);
+            let _ = write_rules(dir, "devices.deny", line);
         }
     })?;
     Ok(if new.is_empty() { Change::AlreadyThere } else { Change::Made })
@@ -154,26 +154,20 @@ fn set_v1(dir: &Path, wanted: &Exceptions) -> Result<Change> {
             false => ("devices.deny", "devices.allow"),
         };
         set(&dir.join(whole), "a")?;
-        for line in wanted.lines_beyond(&Exceptions::default()) {
-            write_rule(dir, parts, &line)?;
-        }
+        write_rules(dir, parts, &wanted.lines_beyond(&Exceptions::default()))?;
         return Ok(Change::Made);
     }
     let (more, less) = (wanted.lines_beyond(&current), current.lines_beyond(wanted));
-    for line in &more {
-        write_rule(dir, "devices.allow", line)?;
-    }
+    write_rules(dir, "devices.allow", &more)?;
     if !more.is_empty() {
         tree::visit(dir, &mut |dir| allow_in(dir, &more))?;
     }
-    for line in &less {
-        write_rule(dir, "devices.deny", line)?;
-    }
+    write_rules(dir, "devices.deny", &less)?;
     Ok(if more.is_empty() && less.is_empty() { Change::AlreadyThere } else { Change::Made })
 }
 
-fn write_rule(dir: &Path, file: &str, line: &str) -> Result<()> {
-    set(&dir.join(file), line).map_err(|error| match error.errno() {
+fn write_rules(dir: &Path, file: &str, lines: &[String]) -> Result<()> {
+    set_each(&dir.join(file), lines).map_err(|error| match error.errno() {
         Errno::PERM => error.with_hint("the cgroup's parent does not allow that device"),
         _ => error,
     })

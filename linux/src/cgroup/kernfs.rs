@@ -1,5 +1,6 @@
 //! Reading and writing the small files of a cgroup.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
@@ -46,15 +47,34 @@ pub(super) const TEXT_MAX: usize = 1024 * 1024;
 
 /// Writes `value` in one call, as kernel files want it.
 pub(super) fn write(path: &Path, value: &str) -> rustix::io::Result<()> {
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    match rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))? {
+    write_open(&open_to_write(path)?, value)
+}
+
+/// [`write`] with the act in the error.
+pub(super) fn set(path: &Path, value: &str) -> Result<()> {
+    write(path, value).map_err(|errno| not_written(path, value, errno))
+}
+
+/// [`set`] for a file that takes many values, one in a call.
+pub(super) fn set_each(path: &Path, values: &[String]) -> Result<()> {
+    let Some(first) = values.first() else { return Ok(()) };
+    let file = open_to_write(path).map_err(|errno| not_written(path, first, errno))?;
+    values.iter().try_for_each(|value| {
+        write_open(&file, value).map_err(|errno| not_written(path, value, errno))
+    })
+}
+
+fn open_to_write(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn write_open(file: &OwnedFd, value: &str) -> rustix::io::Result<()> {
+    match rustix::io::retry_on_intr(|| rustix::io::write(file, value.as_bytes()))? {
         written if written == value.len() => Ok(()),
         _ => Err(Errno::IO),
     }
 }
 
-/// [`write`] with the act in the error.
-pub(super) fn set(path: &Path, value: &str) -> Result<()> {
-    write(path, value)
-        .map_err(|errno| Error::new(format!("write {value:?} to {}", path.display()), errno))
+fn not_written(path: &Path, value: &str, errno: Errno) -> Error {
+    Error::new(format!("write {value:?} to {}", path.display()), errno)
 }

@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD};
 
-use super::{Cgroup, Place, tree};
+use super::{Cgroup, tree};
 use crate::error::{Errno, Error, Result};
 
 impl Cgroup {
     /// Removes the cgroup from every hierarchy if nobody lives in it or below it any more and it
-    /// has no children: says whether it is gone. Nothing is looked at for that, as rmdir(2) knows.
+    /// has no children but the one that [`Cgroup::delegate`] made: says whether it is gone. Nothing
+    /// is looked at for that, as rmdir(2) knows.
     pub fn remove_if_empty(&self) -> Result<bool> {
         let mut gone = true;
-        for Place { dir, .. } in &self.places {
+        // Children first.
+        for dir in self.payload.iter().chain(self.places.iter().map(|place| &place.dir)) {
             match rustix::fs::unlinkat(CWD, dir, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(Errno::BUSY) => gone = false,

@@ -122,7 +122,7 @@ impl BundleArgs {
             systemd_cgroup: session.systemd_cgroup,
             ..CreateRequest::new(&self.id, &self.bundle)
         };
-        let created = session.runtime.create(&request)?;
+        let created = session.runtime.create(request)?;
         let handed_over = self.hand_over(&created, terminal_help);
         if let Err(error) = handed_over {
             session.runtime.delete(&self.id, true).context("remove what was half made")?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use oci_spec::runtime::{Capability, LinuxCapabilities, Process, User};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec, User};
 use ui::{Exit, Report};
 
 use super::Session;
@@ -68,15 +68,17 @@ pub(super) struct ExecArgs {
 
 pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
     let [id, command @ ..] = &args.words[..] else { bail!("name a container") };
-    let process = match &args.process {
+    let (process, spec) = match &args.process {
         Some(path) => {
             ensure!(command.is_empty(), "--process names the command already: {:?}", command[0]);
             let text = linux::file::read(path)?;
-            parse_process(&text).with_context(|| format!("parse {}", path.display()))?
+            let process = parse_process(&text);
+            (process.with_context(|| format!("parse {}", path.display()))?, None)
         }
         None => {
             ensure!(!command.is_empty(), "name a command, or a --process file");
-            args.process(session, id, command)?
+            let spec = Bundle::load(&session.runtime.load(id)?.bundle)?.spec;
+            (args.process(&spec, command)?, Some(spec))
         }
     };
     let terminal = process.terminal().unwrap_or(false);
@@ -89,6 +91,7 @@ pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
         cgroup: args.cgroup.as_deref(),
         pid_file: args.pid_file.as_deref(),
         preserve_fds: args.preserve_fds,
+        spec: spec.as_ref(),
         ..ExecRequest::new(&process)
     };
     let running = session.runtime.exec(id, &request)?;
@@ -104,9 +107,8 @@ pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
 
 impl ExecArgs {
     /// The container's own process with another command and what the options change.
-    fn process(&self, session: &Session, id: &str, command: &[String]) -> Result<Process> {
-        let bundle = Bundle::load(&session.runtime.load(id)?.bundle)?;
-        let mut process = bundle.spec.process().clone().unwrap_or_default();
+    fn process(&self, spec: &Spec, command: &[String]) -> Result<Process> {
+        let mut process = spec.process().clone().unwrap_or_default();
         process.set_args(Some(command.to_vec())).set_terminal(Some(self.tty));
         if let Some(cwd) = &self.cwd {
             process.set_cwd(cwd.clone());

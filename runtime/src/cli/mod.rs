@@ -19,6 +19,7 @@ mod ps;
 mod spec;
 mod state;
 mod update;
+mod verbs;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -27,10 +28,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{
+    ArgAction, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser,
+    ValueEnum,
+};
 use ui::report::WithExit as _;
 use ui::{Exit, Report};
 
+use self::verbs::{ALL, Verb};
 use crate::{Runtime, exe};
 
 /// What the process is called once it has been sealed.
@@ -51,8 +56,6 @@ pub const DEFAULT_ROOT: &str = "/run/isula-runtime";
 struct Cli {
     #[command(flatten)]
     global: Global,
-    #[command(subcommand)]
-    verb: Verb,
 }
 
 #[derive(Debug, Args)]
@@ -111,47 +114,6 @@ enum CgroupManager {
     Systemd,
 }
 
-#[derive(Debug, Subcommand)]
-#[command(defer = true)]
-enum Verb {
-    /// Not supported
-    Checkpoint(not_here::Anything),
-    /// Make a container that waits for its start
-    Create(create::CreateArgs),
-    /// Remove a container that has ended
-    Delete(life::DeleteArgs),
-    /// Report what a container uses
-    Events(events::EventsArgs),
-    /// Run a further process in a container
-    Exec(exec::ExecArgs),
-    /// Print what this runtime can do
-    Features(features::FeaturesArgs),
-    /// Tell an engine about this runtime
-    Install(install::InstallArgs),
-    /// Send a signal to a container
-    Kill(kill::KillArgs),
-    /// List containers
-    List(list::ListArgs),
-    /// Stop every process of a container in its tracks
-    Pause(life::IdArgs),
-    /// List the processes of a container
-    Ps(ps::PsArgs),
-    /// Not supported
-    Restore(not_here::Anything),
-    /// Let a paused container go on
-    Resume(life::IdArgs),
-    /// Create a container, start it, wait for it and remove it
-    Run(create::RunArgs),
-    /// Write an example config.json
-    Spec(spec::SpecArgs),
-    /// Run the program of a created container
-    Start(life::IdArgs),
-    /// Print the state of a container
-    State(life::IdArgs),
-    /// Change the limits of a container
-    Update(update::UpdateArgs),
-}
-
 /// What every verb works with.
 #[derive(Debug)]
 struct Session {
@@ -171,13 +133,13 @@ pub fn main() -> ExitCode {
     {
         return ui::run(NAME, || Err(error.into()));
     }
-    let cli = match grammar(&arguments) {
-        Ok(cli) => cli,
-        Err(outcome) => return ui::run(NAME, || outcome),
+    let (global, matches) = match parse(&arguments) {
+        Ok(parsed) => parsed,
+        Err(error) => return ui::run(NAME, || answer(&error)),
     };
-    let records = log::Records::new(&cli.global);
+    let records = log::Records::new(&global);
     ui::run(NAME, || {
-        let report = dispatch(cli);
+        let report = dispatch(global, &matches);
         if let Err(error) = &report {
             records.error(error);
         }
@@ -185,35 +147,58 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The command line, or what there is to say instead.
-fn grammar(arguments: &[OsString]) -> Result<Cli, Report> {
-    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+/// Takes the words by the grammar of the one command that comes first among them: it is the one that
+/// is asked for, or this grammar does not understand the words. Then, and for help, the whole
+/// grammar answers.
+fn parse(words: &[OsString]) -> Result<(Global, ArgMatches), clap::Error> {
+    let named = words.iter().skip(1).find_map(|word| ALL.iter().find(|verb| word == verb.name));
+    let program = program().subcommands(named.map(Verb::command));
+    let matches = match program.try_get_matches_from(words) {
+        Err(error) if error.kind() != ErrorKind::DisplayVersion => {
+            command().try_get_matches_from(words)?
+        }
+        parsed => parsed?,
+    };
+    let Cli { global } = Cli::from_arg_matches(&matches)?;
+    Ok((global, matches))
+}
+
+/// What there is to say instead of doing something.
+fn answer(error: &clap::Error) -> Report {
+    match error.kind() {
         ErrorKind::DisplayVersion => print(&version()).map(|()| Exit::DONE),
         ErrorKind::DisplayHelp => print(&error.render().to_string()).map(|()| Exit::DONE),
-        _ => {
-            let text = error.render().to_string();
-            let text = text.strip_prefix("error: ").unwrap_or(&text);
-            let lines: Vec<&str> =
-                text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-            Err(anyhow!("{}; try --help", lines.join(" "))).exit(Exit::FAILED)
-        }
-    })
+        _ => Err(one_line(error)).exit(Exit::FAILED),
+    }
+}
+
+/// What is wrong with the command line.
+fn one_line(error: &clap::Error) -> anyhow::Error {
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines: Vec<&str> =
+        text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    anyhow!("{}; try --help", lines.join(" "))
 }
 
 /// The whole grammar, for manual pages and checks.
 #[must_use]
 pub fn command() -> clap::Command {
-    let mut whole = Cli::command();
+    let mut whole = program().subcommands(ALL.iter().map(Verb::command));
     whole.build();
     whole
+}
+
+/// The grammar without any command.
+fn program() -> Command {
+    Cli::command().subcommand_required(true).arg_required_else_help(true)
 }
 
 fn version() -> String {
     format!("{NAME} version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), features::NEWEST)
 }
 
-fn dispatch(cli: Cli) -> Report {
-    let Cli { global, verb } = cli;
+fn dispatch(global: Global, matches: &ArgMatches) -> Report {
     check(&global)?;
     log::init(&global)?;
     let root = std::path::absolute(&global.root)
@@ -224,26 +209,9 @@ fn dispatch(cli: Cli) -> Report {
         system_container: global.system_container,
         systemd_cgroup: global.systemd_cgroup || global.cgroup_manager == CgroupManager::Systemd,
     };
-    match verb {
-        Verb::Checkpoint(_) => not_here::refuse("checkpoint"),
-        Verb::Create(args) => create::create(&session, &args),
-        Verb::Delete(args) => life::delete(&session, &args),
-        Verb::Events(args) => events::events(&session, &args),
-        Verb::Exec(args) => exec::exec(&session, &args).exit(Exit(255)),
-        Verb::Features(args) => features::features(&args),
-        Verb::Install(args) => install::install(&args),
-        Verb::Kill(args) => kill::kill(&session, &args),
-        Verb::List(args) => list::list(&session, &args),
-        Verb::Pause(args) => life::pause(&session, &args),
-        Verb::Ps(args) => ps::ps(&session, &args),
-        Verb::Restore(_) => not_here::refuse("restore"),
-        Verb::Resume(args) => life::resume(&session, &args),
-        Verb::Run(args) => create::run(&session, &args),
-        Verb::Spec(args) => spec::spec(&args),
-        Verb::Start(args) => life::start(&session, &args),
-        Verb::State(args) => state::state(&session, &args),
-        Verb::Update(args) => update::update(&session, &args),
-    }
+    let (name, matches) = matches.subcommand().expect("the grammar asks for a command");
+    let verb = ALL.iter().find(|verb| verb.name == name).expect("the grammar has no others");
+    verb.run(&session, matches)
 }
 
 /// Global options that ask for what there is not.

@@ -6,9 +6,11 @@ use super::*;
 fn check(line: &str, expected: &Expect) {
     let arguments: Vec<OsString> =
         std::iter::once("isula-runtime").chain(line.split(' ')).map(Into::into).collect();
-    let outcome = match grammar(&arguments) {
-        Ok(cli) => super::check(&cli.global).map_or_else(|e| format!("{e:#}"), |()| "ok".into()),
-        Err(outcome) => outcome.map_or_else(|e| ui::report::chain(&e), |_| "printed".into()),
+    let outcome = match parse(&arguments) {
+        Ok((global, _)) => {
+            super::check(&global).map_or_else(|e| format!("{e:#}"), |()| "ok".into())
+        }
+        Err(error) => answer(&error).map_or_else(|e| ui::report::chain(&e), |_| "printed".into()),
     };
     expected.assert_eq(&outcome);
 }
@@ -36,8 +38,8 @@ fn engines_command_lines_are_understood() {
         let arguments = std::iter::once("isula-runtime").chain(line.split(' '));
         let arguments: Vec<OsString> =
             arguments.filter(|word| !word.is_empty()).map(Into::into).collect();
-        let cli = grammar(&arguments).map_err(|_| line).unwrap();
-        super::check(&cli.global).unwrap();
+        let (global, _) = parse(&arguments).map_err(|_| line).unwrap();
+        super::check(&global).unwrap();
     }
 }
 

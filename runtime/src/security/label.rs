@@ -39,11 +39,21 @@ impl Modules {
     }
 }
 
-/// Reads `process.apparmorProfile` and `process.selinuxLabel`.
-pub(crate) fn from_spec(process: &Process, modules: Modules) -> Result<Vec<Label>> {
+/// Reads `process.apparmorProfile` and `process.selinuxLabel`. Only if there is one, the modules
+/// are asked for.
+pub(crate) fn from_spec(
+    process: &Process,
+    modules: impl FnOnce() -> Modules,
+) -> Result<Vec<Label>> {
+    let profile = given(process.apparmor_profile().as_deref());
+    let label = given(process.selinux_label().as_deref());
+    if profile.is_none() && label.is_none() {
+        return Ok(Vec::new());
+    }
+    let modules = modules();
     let mut labels = Vec::new();
     // Unconfined is what a process is without the module.
-    if let Some(profile) = given(process.apparmor_profile().as_deref())
+    if let Some(profile) = profile
         && (modules.apparmor || profile != "unconfined")
     {
         if !modules.apparmor {
@@ -53,7 +63,7 @@ pub(crate) fn from_spec(process: &Process, modules: Modules) -> Result<Vec<Label
         // The modules have directories of their own since 5.8.
         labels.push(Label { file: "attr/apparmor/exec", value: format!("exec {profile}") });
     }
-    if let Some(label) = given(process.selinux_label().as_deref()) {
+    if let Some(label) = label {
         if !modules.selinux {
             return refuse("process.selinuxLabel", label, "SELinux is not enabled");
         }

@@ -109,7 +109,7 @@ pub(crate) fn prepare(
     } else {
         Grantable::here().step(|| "read the capabilities of the runtime".into())?
     };
-    let labels = label::from_spec(process, Modules::of_host())?;
+    let labels = label::from_spec(process, Modules::of_host)?;
     let filter = profile.map(|it| Filter::prepare(it, place.seccomp_cache)).transpose()?;
     let agent = match profile {
         Some(profile) => agent::connect(profile, place.state)?,

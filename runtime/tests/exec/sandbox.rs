@@ -76,7 +76,7 @@ impl Sandbox {
             stdio: Stdio::Use { stdin: null, stdout: null, stderr: null },
             ..CreateRequest::new(&id, &bundle)
         };
-        let created = runtime.create(&request).map_err(|error| anyhow!("{}", error.flatten()))?;
+        let created = runtime.create(request).map_err(|error| anyhow!("{}", error.flatten()))?;
         let sandbox = Self {
             id,
             runtime,

@@ -35,7 +35,7 @@ fn create(world: &World, bundle: &Bundle, console: Console<'_>) -> Created {
     bundle.write();
     let mut request = CreateRequest::new(&bundle.id, &bundle.directory);
     request.console = console;
-    world.runtime.create(&request).unwrap_or_else(|error| panic!("{}", error.flatten()))
+    world.runtime.create(request).unwrap_or_else(|error| panic!("{}", error.flatten()))
 }
 
 /// What comes out of the master until the last process has closed the other end (EIO).
@@ -113,7 +113,7 @@ fn a_console_socket_needs_a_terminal() {
     bundle.write();
     let mut request = CreateRequest::new("web", &bundle.directory);
     request.console = Console::Socket(Path::new("/mnt/console.sock"));
-    let error = world.runtime.create(&request).unwrap_err();
+    let error = world.runtime.create(request).unwrap_err();
     expect!["console socket /mnt/console.sock: the process has no terminal; set process.terminal, or leave it out"]
         .assert_eq(&error.flatten());
     world.assert_nothing_left(&bundle);

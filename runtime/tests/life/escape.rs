@@ -49,7 +49,7 @@ pub(crate) fn run_victim(id: &str) {
     let world = World::new();
     let directory = Path::new("/mnt").join(id);
     let request = runtime::CreateRequest::new(id, &directory);
-    let created = world.runtime.create(&request).unwrap();
+    let created = world.runtime.create(request).unwrap();
     world.runtime.start(id).unwrap();
     created.pidfd.wait().unwrap();
     world.runtime.delete(id, false).unwrap();

@@ -168,7 +168,7 @@ fn ids_are_names_of_files() {
     let bundle = Bundle::script("web", "true");
     bundle.write();
     for id in ["", ".", "..", "../web", "a/b", ".hidden", "a b", "\u{e4}"] {
-        let error = world.runtime.create(&CreateRequest::new(id, &bundle.directory)).unwrap_err();
+        let error = world.runtime.create(CreateRequest::new(id, &bundle.directory)).unwrap_err();
         assert!(matches!(error, Error::Usage(_)), "{id:?}: {error:?}");
     }
     let error = world.runtime.state("../web").unwrap_err();
@@ -215,7 +215,7 @@ fn a_pid_file_is_written() {
     let path = std::path::Path::new("/mnt/init.pid");
     let mut request = CreateRequest::new("web", &bundle.directory);
     request.pid_file = Some(path);
-    let created = world.runtime.create(&request).unwrap();
+    let created = world.runtime.create(request).unwrap();
     assert_eq!(std::fs::read_to_string(path).unwrap(), created.pid.to_string());
     world.runtime.delete("web", true).unwrap();
     created.pidfd.wait().unwrap();
@@ -251,7 +251,7 @@ fn a_user_may_open_its_own_streams() {
     let mut request = CreateRequest::new("web", &bundle.directory);
     request.stdio =
         runtime::Stdio::Use { stdin: null.as_fd(), stdout: input.as_fd(), stderr: input.as_fd() };
-    let created = world.runtime.create(&request).unwrap();
+    let created = world.runtime.create(request).unwrap();
     world.runtime.start("web").unwrap();
     drop(input);
     assert_eq!(created.pidfd.wait().unwrap(), ExitStatus::Exited(0));
@@ -293,7 +293,7 @@ fn descriptors_are_passed_on_where_asked() {
     request.stdio =
         runtime::Stdio::Use { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() };
     request.preserve_fds = 1;
-    let created = world.runtime.create(&request).unwrap();
+    let created = world.runtime.create(request).unwrap();
     world.runtime.start("web").unwrap();
     assert_eq!(created.pidfd.wait().unwrap(), ExitStatus::Exited(0));
     // 0, 1, 2, the one passed on, and ls's own.

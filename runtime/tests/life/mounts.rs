@@ -514,7 +514,7 @@ fn without_pivot_root() {
         stdout: output.as_fd(),
         stderr: output.as_fd(),
     };
-    let created = world.runtime.create(&request).unwrap();
+    let created = world.runtime.create(request).unwrap();
     world.runtime.start("web").unwrap();
     created.pidfd.wait().unwrap();
     assert_eq!(crate::world::read_all(output), "bin\ndev\netc\nproc\nsys\ntmp\n/\n");

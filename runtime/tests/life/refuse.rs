@@ -31,7 +31,7 @@ fn a_bundle_that_cannot_be_read() {
     let bundle = Bundle::script("web", "true");
     let create = || {
         let request = runtime::CreateRequest::new("web", &bundle.directory);
-        world.runtime.create(&request).unwrap_err().flatten()
+        world.runtime.create(request).unwrap_err().flatten()
     };
     expect!["read /mnt/web/config.json: no such file or directory (ENOENT)"].assert_eq(&create());
     fs::write(bundle.directory.join("config.json"), "{ \"ociVersion\": 1 }").unwrap();

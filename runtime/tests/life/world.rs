@@ -75,7 +75,7 @@ impl World {
         let mut request = CreateRequest::new(&bundle.id, &bundle.directory);
         request.stdio =
             Stdio::Use { stdin: null.as_fd(), stdout: output.as_fd(), stderr: output.as_fd() };
-        self.runtime.create(&request)
+        self.runtime.create(request)
     }
 
     pub(crate) fn start(&self, bundle: &Bundle) -> Created {

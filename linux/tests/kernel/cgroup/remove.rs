@@ -7,11 +7,13 @@ use std::time::Duration;
 use expect_test::expect;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
+use linux::cgroup::Lid;
 use linux::process::Signal;
 
 use super::{PATIENCE, World, sleeper};
 
 crate::cases![
+    a_delegated_one_goes_with_what_was_made_for_it,
     a_nest_deeper_than_a_path_is_removed,
     many_beside_each_other_are_removed,
     one_in_use_is_kept_and_its_process_named,
@@ -84,6 +86,15 @@ fn only_an_empty_one_goes_at_once() {
     assert!(cgroup.remove_if_empty().unwrap());
     assert!(cgroup.dirs().all(|dir| !dir.exists()));
     assert!(cgroup.remove_if_empty().unwrap(), "what is gone is no error");
+}
+
+fn a_delegated_one_goes_with_what_was_made_for_it() {
+    let world = World::new();
+    let mut cgroup = world.create("a");
+    cgroup.delegate(0, 0, Lid::default()).unwrap();
+    let dir = cgroup.unified_dir().unwrap().to_owned();
+    assert!(cgroup.remove_if_empty().unwrap());
+    assert!(cgroup.dirs().all(|dir| !dir.exists()) && !dir.exists());
 }
 
 fn what_is_beside_it_stays() {

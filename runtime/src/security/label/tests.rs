@@ -13,7 +13,7 @@ fn process(profile: &str, label: &str) -> Process {
 }
 
 fn check(profile: &str, label: &str, modules: Modules, expect: Expect) {
-    let answer = match from_spec(&process(profile, label), modules) {
+    let answer = match from_spec(&process(profile, label), || modules) {
         Ok(labels) => labels.iter().map(|l| format!("{} <- {}\n", l.file, l.value)).collect(),
         Err(error) => error.to_string(),
     };
