@@ -115,55 +115,87 @@ impl Socket {
         request.serialize(&mut datagram);
         again(|| self.transport.send(&datagram, 0))?;
 
-        // A change has other flags at the bits of NLM_F_DUMP.
-        let is_change = request.header.flags & NLM_F_ACK != 0;
-        let is_list = !is_change && request.header.flags & NLM_F_DUMP == NLM_F_DUMP;
-        let (mut answers, mut is_consistent) = (Vec::new(), true);
+        let mut answers = Answers::to(request);
         loop {
-            let datagram = match again(|| self.transport.recv_from_full()) {
-                Ok((datagram, _)) => datagram,
-                // An answer was dropped, and perhaps not the one to this.
-                Err((Errno::NOBUFS, _)) if is_consistent => {
-                    is_consistent = !is_list;
-                    continue;
+            match again(|| self.transport.recv_from_full()) {
+                Ok((datagram, _)) if answers.take(&datagram)? => return Ok(answers.messages),
+                Ok(_) => {}
+                // One was dropped, and perhaps not one to this.
+                Err((Errno::NOBUFS, _)) if answers.is_consistent => {
+                    answers.is_consistent = answers.asked != Asked::List;
                 }
                 Err((Errno::AGAIN, _)) => {
                     return Err((Errno::NOBUFS, Some("the answer was lost".to_owned())));
                 }
                 Err(refusal) => return Err(refusal),
-            };
-            let mut rest = datagram.as_slice();
-            while !rest.is_empty() {
-                let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                    .map_err(|error| (Errno::BADMSG, Some(error.to_string())))?;
-                let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
-                let next = length.max(HEADER).checked_next_multiple_of(ALIGNMENT);
-                rest = next.and_then(|next| rest.get(next..)).unwrap_or_default();
-                // Left of a request that was given up.
-                if answer.header.sequence_number != sequence {
-                    continue;
-                }
-                is_consistent &= answer.header.flags & NLM_F_DUMP_INTR == 0;
-                match answer.payload {
-                    NetlinkPayload::InnerMessage(message) => answers.push(message),
-                    NetlinkPayload::Error(error) if error.code.is_some() => {
-                        return Err((errno(error.raw_code()), words(&error)));
-                    }
-                    NetlinkPayload::Done(done) if done.code != 0 => {
-                        return Err((errno(done.code), None));
-                    }
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) if is_consistent => {
-                        return Ok(answers);
-                    }
-                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => {
-                        return Err((Errno::INTR, None));
-                    }
-                    _ => {}
-                }
-                if !is_change && !is_list && !answers.is_empty() {
-                    return Ok(answers);
-                }
             }
+        }
+    }
+}
+
+/// What a request is for, which says what its last answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// An acknowledgement.
+    Change,
+    /// The message that ends the list.
+    List,
+    /// The one message.
+    One,
+}
+
+/// What has come to one request so far.
+struct Answers {
+    sequence: u32,
+    asked: Asked,
+    messages: Vec<RouteNetlinkMessage>,
+    /// Nothing that was told has changed meanwhile.
+    is_consistent: bool,
+}
+
+impl Answers {
+    fn to(request: &NetlinkMessage<RouteNetlinkMessage>) -> Self {
+        let flags = request.header.flags;
+        // A change has other flags at the bits of NLM_F_DUMP.
+        let asked = match flags & NLM_F_DUMP == NLM_F_DUMP {
+            _ if flags & NLM_F_ACK != 0 => Asked::Change,
+            true => Asked::List,
+            false => Asked::One,
+        };
+        let sequence = request.header.sequence_number;
+        Self { sequence, asked, messages: Vec::new(), is_consistent: true }
+    }
+
+    /// Takes what came at once; `true`: the last was among it.
+    fn take(&mut self, mut datagram: &[u8]) -> Answer<bool> {
+        while !datagram.is_empty() {
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram)
+                .map_err(|error| (Errno::BADMSG, Some(error.to_string())))?;
+            let length = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
+            let next = length.max(HEADER).checked_next_multiple_of(ALIGNMENT);
+            datagram = next.and_then(|next| datagram.get(next..)).unwrap_or_default();
+            // Others are left of a request that was given up.
+            if answer.header.sequence_number == self.sequence && self.add(answer)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn add(&mut self, answer: NetlinkMessage<RouteNetlinkMessage>) -> Answer<bool> {
+        self.is_consistent &= answer.header.flags & NLM_F_DUMP_INTR == 0;
+        match answer.payload {
+            NetlinkPayload::InnerMessage(message) => {
+                self.messages.push(message);
+                Ok(self.asked == Asked::One)
+            }
+            NetlinkPayload::Error(error) if error.code.is_some() => {
+                Err((errno(error.raw_code()), words(&error)))
+            }
+            NetlinkPayload::Done(done) if done.code != 0 => Err((errno(done.code), None)),
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) if self.is_consistent => Ok(true),
+            NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => Err((Errno::INTR, None)),
+            _ => Ok(false),
         }
     }
 }

@@ -11,9 +11,11 @@
     reason = "a test without the harness by which clippy would know it as one"
 )]
 
+mod cgroup_mounts;
 mod console;
 mod crash;
 mod escape;
+mod hidden;
 mod hooks;
 mod ids;
 mod life;
@@ -60,9 +62,11 @@ const SKIPPED: i32 = 77;
 
 fn main() -> ExitCode {
     let cases: Vec<Case> = [
+        cgroup_mounts::CASES,
         console::CASES,
         crash::CASES,
         escape::CASES,
+        hidden::CASES,
         hooks::CASES,
         ids::CASES,
         life::CASES,

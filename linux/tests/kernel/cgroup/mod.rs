@@ -6,6 +6,7 @@ mod devices;
 mod join;
 mod kill;
 mod limits;
+mod limits_refused;
 mod remove;
 
 use std::fs;
@@ -24,6 +25,7 @@ pub(crate) fn cases() -> Vec<crate::Case> {
         join::CASES,
         kill::CASES,
         limits::CASES,
+        limits_refused::CASES,
         remove::CASES,
     ]
     .concat()
