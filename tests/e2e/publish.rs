@@ -1,8 +1,10 @@
 //! `--publish`: real connections to ports of the host, from it, from its containers and from another
 //! machine (a network namespace beside it); what is refused; and what is left.
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -384,6 +386,17 @@ fn lacking(world: &World) -> Result<()> {
     call.code(125)?.expect_stderr(
         "isula: run: --publish: nft is not installed; apt-get install nftables, or dnf install \
          nftables\n",
+    )?;
+    // One where the kernel lets that program do nothing: what it said is told.
+    let programs = world.new_directory("programs")?;
+    let powerless = "#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n\
+                     exec setpriv --bounding-set=-net_admin nft \"$@\"\n";
+    std::fs::write(programs.join("nft"), powerless)?;
+    std::fs::set_permissions(programs.join("nft"), Permissions::from_mode(0o755))?;
+    let call = world.isula_with("run", &options, &rootfs, &["true"]).env("PATH", &programs);
+    call.code(125)?.expect_stderr(
+        "isula: run: --publish: nft: netlink: Error: cache initialization failed: Operation not \
+         permitted; the kernel needs nf_tables with NAT: modprobe -a nf_tables nft_chain_nat\n",
     )?;
     ensure!(tables(world)?.is_empty() && !links(world)?.contains("isula0"), "nothing is left");
     Ok(())
