@@ -37,19 +37,28 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 
 /// Replaces a JSON document: readers see the old one or the new one, also after a power cut.
 pub(crate) fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
+    write(path, document, fs::File::sync_all)
+}
+
+/// [`write_json`], but that a power cut may leave a file without text.
+pub(crate) fn write_json_for_this_boot(path: &Path, document: &impl Serialize) -> Result<()> {
+    write(path, document, |_| Ok(()))
+}
+
+fn write(
+    path: &Path,
+    document: &impl Serialize,
+    sync: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> Result<()> {
     let mut text = serde_json::to_vec_pretty(document)
         .map_err(|error| Error::Corrupt { path: path.to_owned(), reason: error.to_string() })?;
     text.push(b'\n');
-    write_atomic(path, &text)
-}
-
-fn write_atomic(path: &Path, text: &[u8]) -> Result<()> {
     let temporary = path.with_extension(format!("tmp{}", std::process::id()));
     let act = || format!("write {}", path.display());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let fd = rustix::fs::open(&temporary, flags, Mode::from_raw_mode(0o640)).during(act)?;
     let mut file = fs::File::from(fd);
-    let written = file.write_all(text).and_then(|()| file.sync_all());
+    let written = file.write_all(&text).and_then(|()| sync(&file));
     let moved = written.and_then(|()| fs::rename(&temporary, path));
     if moved.is_err() {
         // Best effort: the error that matters is the one being returned.

@@ -180,7 +180,7 @@ impl Store {
 
     fn existing(&self, id: ContainerId) -> Option<Container> {
         let container = self.container(id);
-        container.config_path().exists().then_some(container)
+        container.is_made().then_some(container)
     }
 
     fn lock(&self) -> Result<OwnedFd> {
@@ -219,9 +219,10 @@ impl Store {
         };
         let container = self.container(id);
         let reserved = container.is_reserved()?;
-        let confirmed = match file::read_json::<Config>(&container.config_path())? {
-            Some(config) => config.name == *name,
-            None => reserved,
+        let confirmed = match container.config() {
+            Ok(config) => config.name == *name,
+            Err(_) if !container.is_made() => reserved,
+            Err(error) => return Err(error),
         };
         Ok(confirmed.then_some(container.id))
     }
@@ -248,7 +249,7 @@ impl Store {
         for id in self.directories()? {
             let container = self.container(id);
             // In this order: a maker lets go of its lock only after its config is there.
-            if !container.is_reserved()? && !container.config_path().exists() {
+            if !container.is_reserved()? && !container.is_made() {
                 remove_files(&container)?;
             }
         }
@@ -269,9 +270,14 @@ impl Reservation {
         &self.name
     }
 
-    /// Makes it a container.
+    /// Makes it a container. One that is removed at its end need not outlive the host's boot, and
+    /// does not wait for the disk.
     pub fn commit(mut self, config: &Config) -> Result<Container> {
-        file::write_json(&self.container.config_path(), config)?;
+        let path = self.container.config_path();
+        match config.auto_remove {
+            true => file::write_json_for_this_boot(&path, config)?,
+            false => file::write_json(&path, config)?,
+        }
         self.committed = true;
         Ok(self.container.clone())
     }
@@ -353,7 +359,7 @@ impl Container {
         let path = self.state_dir.join(running::SHIM_LOCK);
         let fd = file::open_lock(&path)?;
         let taken = file::lock(&fd, FlockOperation::NonBlockingLockExclusive, &path)?;
-        if taken && !self.config_path().exists() {
+        if taken && !self.is_made() {
             // Its last shim took it away; what has just been made would lead to none.
             remove_tree(&self.state_dir)?;
             return Err(Error::NotFound(self.id.to_string()));
@@ -374,6 +380,12 @@ impl Container {
 
     fn config_path(&self) -> PathBuf {
         self.dir.join(bundle::CONFIG)
+    }
+
+    /// Whether it is a container. A power cut may leave an empty file of one that was to be removed
+    /// at its end.
+    fn is_made(&self) -> bool {
+        fs::metadata(self.config_path()).is_ok_and(|file| file.len() > 0)
     }
 
     /// The name if it can be read, else the short id.

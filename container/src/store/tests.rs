@@ -183,6 +183,22 @@ fn what_a_killed_maker_left_is_cleared_away() {
 }
 
 #[test]
+fn what_a_power_cut_left_empty_is_cleared_away() {
+    let world = World::new();
+    let reservation = world.store.reserve(Some(&name("web1"))).unwrap();
+    let config = Config { auto_remove: true, ..config(&reservation) };
+    let lost = reservation.commit(&config).unwrap();
+    assert_eq!(world.store.find("web1").unwrap().id, lost.id);
+    std::fs::write(lost.path(bundle::CONFIG), "").unwrap();
+    assert!(world.store.list().unwrap().is_empty());
+    assert!(world.error("web1").starts_with("no container matches"));
+
+    let made = world.make(Some("web1"));
+    assert!(!lost.dir.exists());
+    assert_eq!(world.store.find("web1").unwrap().id, made.id);
+}
+
+#[test]
 fn of_many_that_want_a_name_one_gets_it() {
     let world = World::new();
     let winners: usize = std::thread::scope(|scope| {
