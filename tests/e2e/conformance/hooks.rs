@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use linux::process::{Pid, PidFd};
+use linux::signal::Signal;
 use serde_json::{Value, json};
 use tests::World;
 
@@ -111,12 +113,20 @@ impl Hooked {
 fn timeout(world: &World, runtime: &Runtime<'_>) -> Result<()> {
     let hooked = Hooked::new(world, &[], &["true"], "")?;
     super::rewrite(&hooked.dir, |config| {
-        let mut slow = hook("sleep 1000");
+        let mut slow = hook(&format!("echo $$ > {}; exec sleep 1000", hooked.log.display()));
         slow["timeout"] = json!(1);
         config["hooks"] = json!({ "createRuntime": [slow] });
     })?;
     let create = runtime.verb(&["create", "--bundle"]).arg(&hooked.dir).arg(&hooked.id).output()?;
     ensure!(create.code() != 0, "{create}");
+    let pid = hooked.said().trim().parse().ok().and_then(Pid::new).context("its pid")?;
+    let hook = PidFd::open(pid);
+    if runtime.is_ours() {
+        ensure!(hook.is_err(), "the hook runs on");
+    } else if let Ok(hook) = hook {
+        // crun 1.8 lets it.
+        hook.signal(Signal::KILL)?;
+    }
     Ok(())
 }
 
