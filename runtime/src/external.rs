@@ -26,7 +26,7 @@ use linux::signal::Signal;
 use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{Mode, OFlags};
 
-use self::answer::{kind_of, last_error, process_of};
+use self::answer::{kind_of, last_error, naming, process_of};
 use self::terminal::Listener;
 use crate::{
     Bundle, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio, delete,
@@ -67,12 +67,14 @@ impl<'a> Driver<'a> {
         };
         refusal::check(self.foreign, &bundle)?;
         self.make_directory()?;
-        let created = self.try_create(&request, &bundle.spec);
-        if created.is_err() {
+        self.try_create(&request, &bundle.spec).map_err(|error| {
             // The first error is the one to report.
             let _ = self.delete(true);
-        }
-        created
+            match bundle.spec.process() {
+                Some(process) => naming(error, process),
+                None => error,
+            }
+        })
     }
 
     fn try_create(&self, request: &CreateRequest<'_>, spec: &Spec) -> Result<Created> {
@@ -160,7 +162,7 @@ impl<'a> Driver<'a> {
         let exec = self.try_exec(request, &process, &pid_file);
         remove_file(&process);
         remove_file(&pid_file);
-        exec
+        exec.map_err(|error| naming(error, request.process))
     }
 
     fn try_exec(&self, request: &ExecRequest<'_>, process: &Path, pid_file: &Path) -> Result<Exec> {

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use linux::process::{Pid, PidFd};
+use oci_spec::runtime::Process;
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -29,6 +30,20 @@ pub(super) fn kind_of(text: &str) -> ErrorKind {
         () if lower.contains("not found") || lower.contains("no such file") => ErrorKind::NotFound,
         () if lower.contains("permission denied") => ErrorKind::PermissionDenied,
         () => ErrorKind::Other,
+    }
+}
+
+/// Names the program that could not be executed, where the runtime does not: crun 1.8 says `open
+/// executable: Permission denied`.
+pub(super) fn naming(error: Error, process: &Process) -> Error {
+    let program = process.args().as_ref().and_then(|args| args.first());
+    match (error, program) {
+        (Error::Child { kind, text }, Some(program))
+            if kind != ErrorKind::Other && !text.contains(program.as_str()) =>
+        {
+            Error::Child { kind, text: format!("execute {program:?}: {text}") }
+        }
+        (error, _) => error,
     }
 }
 

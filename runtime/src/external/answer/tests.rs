@@ -25,3 +25,25 @@ fn programs_that_cannot_be_executed_are_told_from_the_rest() {
         assert_eq!(kind_of(text), kind, "{text}");
     }
 }
+
+#[test]
+fn a_program_is_named_by_us_where_it_is_not_by_them() {
+    let mut process = Process::default();
+    process.set_args(Some(vec!["/etc/passwd".into()]));
+    let said = |kind, text: &str| {
+        naming(Error::Child { kind, text: text.into() }, &process).flatten().to_string()
+    };
+    expect_test::expect![[
+        r#"execute "/etc/passwd": crun create: open executable: Permission denied"#
+    ]]
+    .assert_eq(&said(
+        ErrorKind::PermissionDenied,
+        "crun create: open executable: Permission denied",
+    ));
+    for (kind, text) in [
+        (ErrorKind::PermissionDenied, r#"runc create: exec: "/etc/passwd": permission denied"#),
+        (ErrorKind::Other, "crun create: mount /a: no such file or directory"),
+    ] {
+        assert_eq!(said(kind, text), text);
+    }
+}
