@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::need::{DEBIAN, ROOT, USER_NS};
+use tests::need::{DEBIAN, OUR_RUNTIME, ROOT, USER_NS};
 use tests::{Container, Story, World, processes, story, wait};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -11,7 +11,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("boot::debian_comes_up_and_its_services_obey", &[ROOT, DEBIAN], debian_comes_up),
         story(
             "boot::with_root_mapped_on_a_rootfs_of_0_0",
-            &[ROOT, DEBIAN, USER_NS],
+            &[ROOT, DEBIAN, USER_NS, OUR_RUNTIME],
             mapped_idmapped,
         ),
         story(

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 
 use anyhow::{Result, ensure};
-use tests::need::{BUSYBOX, ROOT, USER_NS};
+use tests::need::{BUSYBOX, OUR_RUNTIME, ROOT, USER_NS};
 use tests::{Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -14,7 +14,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("copy::into_one_that_is_stopped", NEEDS, stopped),
         story("copy::links_inside_do_not_lead_out", NEEDS, links),
         story("copy::what_is_refused", NEEDS, refused),
-        story("copy::owners_with_mapped_ids", &[ROOT, BUSYBOX, USER_NS], mapped),
+        story("copy::owners_with_mapped_ids", &[ROOT, BUSYBOX, USER_NS, OUR_RUNTIME], mapped),
         story("copy::export_is_the_rootfs", NEEDS, export),
     ]
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Result, ensure};
-use tests::need::{BUSYBOX, ROOT};
+use tests::need::{BUSYBOX, OUR_RUNTIME, ROOT, RUNTIME_BUT_RUNC};
 use tests::{Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -14,10 +14,14 @@ pub(crate) fn stories() -> Vec<Story> {
         story("security::seccomp_filters", NEEDS, seccomp),
         story("security::limits_of_resources", NEEDS, rlimits),
         story("security::masked_paths", NEEDS, masked),
-        story("security::a_mask_is_no_way_to_the_hosts_null", NEEDS, mask_is_sealed),
+        story(
+            "security::a_mask_is_no_way_to_the_hosts_null",
+            &[ROOT, BUSYBOX, OUR_RUNTIME],
+            mask_is_sealed,
+        ),
         story("security::read_only_paths", NEEDS, read_only),
         story("security::no_new_privileges", NEEDS, no_new_privileges),
-        story("security::privileged", NEEDS, privileged),
+        story("security::privileged", &[ROOT, BUSYBOX, RUNTIME_BUT_RUNC], privileged),
     ]
 }
 

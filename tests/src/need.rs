@@ -147,6 +147,24 @@ pub const IDMAP_TMPFS: Need = Need {
     },
 };
 
+/// What only isula's own runtime does, of the stories that SYSC_RUNTIME has another run.
+pub const OUR_RUNTIME: Need = Need {
+    name: "our-runtime",
+    check: || match std::env::var("SYSC_RUNTIME") {
+        Ok(runtime) => Err(format!("SYSC_RUNTIME: {runtime} does not do this")),
+        Err(_) => Ok(()),
+    },
+};
+
+/// What runc 1.1 does otherwise.
+pub const RUNTIME_BUT_RUNC: Need = Need {
+    name: "runtime-but-runc",
+    check: || match std::env::var("SYSC_RUNTIME") {
+        Ok(runtime) if runtime == "runc" => Err("SYSC_RUNTIME: runc does not do this".to_owned()),
+        _ => Ok(()),
+    },
+};
+
 pub const FUSE: Need = Need {
     name: "fuse",
     check: || match Path::new("/dev/fuse").exists() {
