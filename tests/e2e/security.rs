@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Result, ensure};
-use tests::need::{BUSYBOX, OUR_RUNTIME, ROOT, RUNTIME_BUT_RUNC};
+use tests::need::{BUSYBOX, EACH_CAPABILITY, OUR_RUNTIME, ROOT};
 use tests::{Output, Story, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -21,7 +21,7 @@ pub(crate) fn stories() -> Vec<Story> {
         ),
         story("security::read_only_paths", NEEDS, read_only),
         story("security::no_new_privileges", NEEDS, no_new_privileges),
-        story("security::privileged", &[ROOT, BUSYBOX, RUNTIME_BUT_RUNC], privileged),
+        story("security::privileged", &[ROOT, BUSYBOX, EACH_CAPABILITY], privileged),
     ]
 }
 

@@ -49,6 +49,8 @@ pub const ALL: &[Need] = &[
     STRACE,
     USER_NS,
     IDMAP_TMPFS,
+    OUR_RUNTIME,
+    EACH_CAPABILITY,
     FUSE,
     ETHTOOL,
     IPVLAN,
@@ -156,12 +158,21 @@ pub const OUR_RUNTIME: Need = Need {
     },
 };
 
-/// What runc 1.1 does otherwise.
-pub const RUNTIME_BUT_RUNC: Need = Need {
-    name: "runtime-but-runc",
-    check: || match std::env::var("SYSC_RUNTIME") {
-        Ok(runtime) if runtime == "runc" => Err("SYSC_RUNTIME: runc does not do this".to_owned()),
-        _ => Ok(()),
+/// runc refuses to give a capability that the host itself has not; ours and crun leave it out.
+pub const EACH_CAPABILITY: Need = Need {
+    name: "each-capability",
+    check: || {
+        let is_runc = std::env::var("SYSC_RUNTIME").is_ok_and(|runtime| runtime == "runc");
+        let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+        let all =
+            last.trim().parse().map_or(0, |last: u32| u64::MAX >> 63_u32.saturating_sub(last));
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+        let has = bounding.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or(0);
+        match is_runc && has & all != all {
+            true => Err("SYSC_RUNTIME: runc wants a host with each capability".to_owned()),
+            false => Ok(()),
+        }
     },
 };
 
