@@ -191,7 +191,7 @@ impl<'a> Plan<'a> {
             maps: self.maps.as_ref(),
             layout: &layout,
             cgroup: &cgroup,
-            system_container: self.is_system_container(),
+            system_container: system::is_one(self.spec),
         })?;
         let security = self.prepare_security(&saved)?;
         let start = start::listen_in(&self.directory)?;
@@ -310,10 +310,6 @@ impl<'a> Plan<'a> {
             state: &state,
         };
         security::prepare(self.process, Some(self.linux), place)
-    }
-
-    fn is_system_container(&self) -> bool {
-        self.annotations.get(system::ANNOTATION).is_some_and(|value| value == "true")
     }
 
     /// The host's ids of the container's root, where they are not the host's own.

@@ -19,17 +19,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, ensure};
+use linux::Errno;
 use linux::cgroup::{Cgroup, Layout};
 use linux::error::Context as _;
 use linux::process::{Pid, start_time};
 use linux::signal::Signal;
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::{Linux, LinuxResources, Spec};
 use rustix::fs::{Mode, OFlags};
 
 use self::answer::{kind_of, last_error, naming, process_of};
 use self::terminal::Listener;
+use crate::idmap::IdMaps;
 use crate::{
-    Bundle, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio, delete,
+    Bundle, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio,
+    cgroup, delete, system,
 };
 
 /// What the files below a container's directory are called.
@@ -95,10 +98,12 @@ impl<'a> Driver<'a> {
         if let Some(path) = request.pid_file {
             linux::file::write_atomic(path, pid.to_string(), 0o644)?;
         }
+        let layout = Layout::detect()?;
+        hand_over(&layout, spec, self.id)?;
         Ok(Created {
             console: listener.receive()?,
             start_time: start_time(pid).ok(),
-            cgroup: Layout::detect().and_then(|layout| Cgroup::of(&layout, pid)).ok(),
+            cgroup: Cgroup::of(&layout, pid).ok(),
             pid,
             pidfd,
         })
@@ -271,6 +276,20 @@ impl<'a> Driver<'a> {
                 text: format!("{name} {verb}: it ended with {status} and did not say why"),
             },
         }
+    }
+}
+
+/// Makes a system container's cgroup its root's, as runc 1.1 does not where that has ids of its own:
+/// no systemd starts then. It is the cgroup that the document names: where the process is could be
+/// the host's own, with a runtime that makes none.
+fn hand_over(layout: &Layout, spec: &Spec, id: &str) -> Result<()> {
+    let mapped = |linux: &&Linux| linux.uid_mappings().is_some() && system::is_one(spec);
+    let Some(linux) = spec.linux().as_ref().filter(mapped) else { return Ok(()) };
+    let maps = IdMaps::of(linux)?;
+    let Some((uid, gid)) = maps.host_uid(0).zip(maps.host_gid(0)) else { return Ok(()) };
+    match Cgroup::open(layout, &cgroup::path_of(spec, id)?) {
+        Err(error) if error.is(Errno::NOENT) => Ok(()),
+        cgroup => Ok(cgroup?.hand_over(uid, gid)?),
     }
 }
 

@@ -59,6 +59,12 @@ impl SystemContainer {
     }
 }
 
+/// Whether `spec` is a system container's as it stands.
+pub(crate) fn is_one(spec: &Spec) -> bool {
+    let annotations = spec.annotations().as_ref();
+    annotations.and_then(|all| all.get(ANNOTATION)).is_some_and(|value| value == "true")
+}
+
 /// Ours are honoured or refused; those of others are theirs.
 fn check(annotations: &HashMap<String, String>, policy: &Policy) -> Result<()> {
     let sorted: BTreeMap<_, _> =

@@ -14,11 +14,9 @@ pub(crate) fn stories() -> Vec<Story> {
             &[ROOT, DEBIAN, USER_NS, OUR_RUNTIME],
             mapped_idmapped,
         ),
-        story(
-            "boot::with_root_mapped_on_a_shifted_rootfs",
-            &[ROOT, DEBIAN, USER_NS],
-            mapped_shifted,
-        ),
+        story("boot::with_root_mapped_on_a_shifted_rootfs", &[ROOT, DEBIAN, USER_NS], |world| {
+            mapped_shifted(world, &[])
+        }),
         story("boot::reboot_is_a_new_init_with_the_same_id", &[ROOT, DEBIAN], reboot),
         story("boot::power_off_ends_it", &[ROOT, DEBIAN], power_off),
         story("boot::stop_is_an_orderly_shutdown", &[ROOT, DEBIAN], stop),
@@ -66,10 +64,10 @@ fn mapped_idmapped(world: &World) -> Result<()> {
     container.remove()
 }
 
-fn mapped_shifted(world: &World) -> Result<()> {
+pub(crate) fn mapped_shifted(world: &World, options: &[&str]) -> Result<()> {
     let rootfs = world.debian_copy()?;
     shift(&rootfs, 100_000)?;
-    let container = world.boot(MAPPED, &rootfs)?;
+    let container = world.boot(&[MAPPED, options].concat(), &rootfs)?;
     ensure_mapped(&container)?;
     container.exec(["touch", "/root/made-inside"]).ok()?;
     owner(world, &rootfs.join("root/made-inside"), "100000:100000")?;

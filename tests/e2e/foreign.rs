@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use tests::need::{BUSYBOX, CGROUP_V1, CGROUP_V2, CRUN, DEBIAN, ROOT, RUNC};
+use tests::need::{BUSYBOX, CGROUP_V1, CGROUP_V2, CRUN, DEBIAN, ROOT, RUNC, USER_NS};
 use tests::{Story, Terminal, World, story};
 
 pub(crate) fn stories() -> Vec<Story> {
@@ -15,6 +15,11 @@ pub(crate) fn stories() -> Vec<Story> {
             life(world, "crun")
         }),
         story("foreign::debian_boots_under_runc", &[ROOT, DEBIAN, RUNC], boots),
+        story(
+            "foreign::debian_with_mapped_ids_under_runc",
+            &[ROOT, DEBIAN, RUNC, USER_NS],
+            |world| crate::boot::mapped_shifted(world, &["--runtime", "runc"]),
+        ),
         story("foreign::a_table_of_runtimes", &[ROOT, BUSYBOX, RUNC], table),
         story("foreign::our_own_by_its_path", &[ROOT, BUSYBOX], own),
         story("foreign::what_it_cannot_do_is_refused", &[ROOT, BUSYBOX, RUNC], refused),

@@ -43,11 +43,8 @@ impl Cgroup {
     /// Lets `uid:gid` manage the cgroup from inside a cgroup namespace, in the v2 tree and in
     /// `name=systemd`. Processes that join from then on go where the guest may manage.
     pub fn delegate(&mut self, uid: u32, gid: u32, lid: Lid) -> Result<()> {
-        let (uid, gid) = (owner(uid)?, owner(gid)?);
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        if let Some(place) = self.place_with("name=systemd") {
-            self.give(&place.dir, uid, gid, || Ok(V1_FILES.map(str::to_owned).to_vec()))?;
-        }
+        let (uid, gid) = (Uid::from_raw(owner(uid)?), Gid::from_raw(owner(gid)?));
+        self.give_v1(uid, gid)?;
         let Some(place) = self.unified().cloned() else { return Ok(()) };
         let inner = match place.hierarchy.nsdelegate {
             true => place.dir.clone(),
@@ -60,7 +57,24 @@ impl Cgroup {
                 set(&place.dir.join(file), &bound.saturating_add(levels).to_string())?;
             }
         }
-        self.give(&inner, uid, gid, || {
+        self.give_v2(&inner, uid, gid)
+    }
+
+    /// The same for a cgroup that has its process by now, which stays where it is: whoever made it
+    /// keeps the guest from its limits, or does not.
+    pub fn hand_over(&self, uid: u32, gid: u32) -> Result<()> {
+        let (uid, gid) = (Uid::from_raw(owner(uid)?), Gid::from_raw(owner(gid)?));
+        self.give_v1(uid, gid)?;
+        self.unified().map_or(Ok(()), |place| self.give_v2(&place.dir, uid, gid))
+    }
+
+    fn give_v1(&self, uid: Uid, gid: Gid) -> Result<()> {
+        let Some(place) = self.place_with("name=systemd") else { return Ok(()) };
+        self.give(&place.dir, uid, gid, || Ok(V1_FILES.map(str::to_owned).to_vec()))
+    }
+
+    fn give_v2(&self, dir: &Path, uid: Uid, gid: Gid) -> Result<()> {
+        self.give(dir, uid, gid, || {
             let files = read_text(Path::new("/sys/kernel/cgroup/delegate"));
             let files = files.during(|| "read /sys/kernel/cgroup/delegate")?;
             Ok(files.lines().map(str::to_owned).collect())

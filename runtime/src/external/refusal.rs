@@ -51,10 +51,8 @@ pub(super) fn check(foreign: &Foreign, bundle: &Bundle) -> Result<()> {
 
 /// A system container, whose cgroups are writable, with limits that are there.
 fn has_limits_to_guard(spec: &Spec) -> bool {
-    let annotations = spec.annotations().iter().flatten();
-    let mut system = annotations.filter(|(key, _)| *key == crate::system::ANNOTATION);
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    system.any(|(_, value)| value == "true")
+    crate::system::is_one(spec)
         && resources.is_some_and(|resources| {
             let memory = resources.memory().as_ref().and_then(|memory| memory.limit());
             let cpu = resources.cpu().as_ref().and_then(|cpu| cpu.quota());
