@@ -71,10 +71,7 @@ impl Runtime {
         }
         exe::require_sealed()?;
         stdio::check_preserved(request.preserve_fds)?;
-        let mut bundle = match request.spec.take() {
-            Some(spec) => Bundle::of(request.bundle, spec)?,
-            None => Bundle::load(request.bundle)?,
-        };
+        let mut bundle = request.take_bundle()?;
         let adapted = request.system_container.asks(&bundle.spec, &request.policy)?;
         if adapted {
             system::adapt(&mut bundle.spec);

@@ -31,8 +31,8 @@ use self::answer::{kind_of, last_error, naming, process_of};
 use self::terminal::Listener;
 use crate::idmap::IdMaps;
 use crate::{
-    Bundle, CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio,
-    cgroup, delete, system,
+    CreateRequest, Created, Error, Exec, ExecRequest, Result, Runtime, State, Stdio, cgroup,
+    delete, system,
 };
 
 /// What the files below a container's directory are called.
@@ -64,10 +64,7 @@ impl<'a> Driver<'a> {
     }
 
     pub(crate) fn create(&self, mut request: CreateRequest<'_>) -> Result<Created> {
-        let bundle = match request.spec.take() {
-            Some(spec) => Bundle::of(request.bundle, spec)?,
-            None => Bundle::load(request.bundle)?,
-        };
+        let bundle = request.take_bundle()?;
         refusal::check(self.foreign, &bundle)?;
         self.make_directory()?;
         self.try_create(&request, &bundle.spec).map_err(|error| {

@@ -131,6 +131,14 @@ pub struct CreateRequest<'a> {
 }
 
 impl<'a> CreateRequest<'a> {
+    /// The bundle, with the document that came along or the one that is read.
+    fn take_bundle(&mut self) -> Result<Bundle> {
+        match self.spec.take() {
+            Some(spec) => Bundle::of(self.bundle, spec),
+            None => Bundle::load(self.bundle),
+        }
+    }
+
     /// A request with the defaults of the OCI command line.
     #[must_use]
     pub fn new(id: &'a str, bundle: &'a Path) -> Self {
