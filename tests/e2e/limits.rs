@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::need::{BUSYBOX, ROOT};
-use tests::{Container, Story, World, leaks, story};
+use tests::{Container, Disk, Story, World, leaks, story};
 
 pub(crate) fn stories() -> Vec<Story> {
     const NEEDS: &[tests::Need] = &[ROOT, BUSYBOX];
     vec![
         story("limits::memory_pids_and_cpu_are_written", NEEDS, written),
+        story("limits::each_option_is_in_force_or_refused", NEEDS, each_option),
         story("limits::too_much_memory_is_an_end", NEEDS, out_of_memory),
         story("limits::too_many_processes_are_refused", NEEDS, too_many),
         story("limits::pause_and_unpause", NEEDS, pause),
@@ -60,6 +61,146 @@ fn written(world: &World) -> Result<()> {
     let cpus = file(&container, "cpuset.cpus", "cpuset.cpus")?;
     ensure!(cpus == "0", "cpus {cpus}");
     container.remove()
+}
+
+/// What options ask for.
+struct Asked<'a> {
+    options: &'a [&'a str],
+    /// A file of the container's cgroup, of one version or the other, and what it then says.
+    in_force: &'a [(&'a str, &'a str)],
+    /// The words of a host that does not have it.
+    refused: &'a [&'a str],
+}
+
+fn each_option(world: &World) -> Result<()> {
+    let disk = Disk::new(world)?;
+    let number = disk.number()?;
+    let of = |rate: &str| format!("{}:{rate}", disk.path);
+    let (bytes, times) = (of("1mb"), of("100"));
+    let (v1_bytes, v1_times) = (format!("{number} 1048576"), format!("{number} 100"));
+    const SWAPPINESS: &str = "cgroup v2 has no such setting for a cgroup; leave it out";
+    const KERNEL: &[&str] = &[
+        "this kernel counts kernel memory towards memory.limit alone; leave it out",
+        "cgroup v2 counts kernel memory towards memory.limit alone; leave it out",
+    ];
+    const OOM: &str = "cgroup v2 cannot stop a cgroup that is out of memory; leave it out";
+    let table = [
+        Asked {
+            options: &["-m", "64M", "--memory-swap", "80M"],
+            in_force: &[
+                ("memory.memsw.limit_in_bytes", "83886080"),
+                ("memory.swap.max", "16777216"),
+            ],
+            refused: &[],
+        },
+        Asked {
+            options: &["-m", "64M", "--memory-reservation", "32M"],
+            in_force: &[("memory.soft_limit_in_bytes", "33554432"), ("memory.low", "33554432")],
+            refused: &[],
+        },
+        Asked {
+            options: &["--memory-swappiness", "30"],
+            in_force: &[("memory.swappiness", "30")],
+            refused: &[SWAPPINESS],
+        },
+        Asked {
+            options: &["--kernel-memory", "16M"],
+            in_force: &[("memory.kmem.limit_in_bytes", "16777216")],
+            refused: KERNEL,
+        },
+        Asked {
+            options: &["-m", "64M", "--oom-kill-disable"],
+            in_force: &[("memory.oom_control", "oom_kill_disable 1")],
+            refused: &[OOM],
+        },
+        Asked {
+            options: &["--cpus", "0.5"],
+            in_force: &[("cpu.cfs_quota_us", "50000"), ("cpu.max", "50000 100000")],
+            refused: &[],
+        },
+        Asked {
+            options: &["--cpuset-mems", "0"],
+            in_force: &[("cpuset.mems", "0"), ("cpuset.mems", "0")],
+            refused: &[],
+        },
+        Asked {
+            options: &["--cpu-rt-period", "1000000", "--cpu-rt-runtime", "1000"],
+            in_force: &[("cpu.rt_runtime_us", "1000")],
+            refused: &[
+                "the parent cgroup has no realtime to give; raise its cpu.rt_runtime_us first",
+                "cgroup v2 has no realtime limits; leave it out",
+            ],
+        },
+        Asked {
+            options: &["--blkio-weight", "300"],
+            in_force: &[
+                ("blkio.bfq.weight", "300"),
+                ("io.bfq.weight", "300"),
+                ("io.weight", "default 2930"),
+            ],
+            refused: &["shares of a disk need the BFQ scheduler, or io.cost on cgroup v2"],
+        },
+        Asked {
+            options: &["--device-read-bps", &bytes],
+            in_force: &[
+                ("blkio.throttle.read_bps_device", &v1_bytes),
+                ("io.max", "rbps=1048576 wbps=max riops=max wiops=max"),
+            ],
+            refused: &[],
+        },
+        Asked {
+            options: &["--device-write-bps", &bytes],
+            in_force: &[
+                ("blkio.throttle.write_bps_device", &v1_bytes),
+                ("io.max", "rbps=max wbps=1048576 riops=max wiops=max"),
+            ],
+            refused: &[],
+        },
+        Asked {
+            options: &["--device-read-iops", &times],
+            in_force: &[
+                ("blkio.throttle.read_iops_device", &v1_times),
+                ("io.max", "rbps=max wbps=max riops=100 wiops=max"),
+            ],
+            refused: &[],
+        },
+        Asked {
+            options: &["--device-write-iops", &times],
+            in_force: &[
+                ("blkio.throttle.write_iops_device", &v1_times),
+                ("io.max", "rbps=max wbps=max riops=max wiops=100"),
+            ],
+            refused: &[],
+        },
+        Asked {
+            options: &["--hugetlb-limit", "2MB:32MB"],
+            in_force: &[
+                ("hugetlb.2MB.limit_in_bytes", "33554432"),
+                ("hugetlb.2MB.max", "33554432"),
+            ],
+            refused: &[],
+        },
+    ];
+    let rootfs = world.busybox()?;
+    for Asked { options, in_force, refused } in table {
+        let command = ["sleep", "86400"];
+        let output = world.isula_with("run", &[&["-d"], options].concat(), &rootfs, &command);
+        let output = output.output()?;
+        if output.code() == 125 {
+            ensure!(refused.iter().any(|text| output.stderr.contains(text)), "{output}");
+            for id in world.isula(["ps", "-a", "-q"]).ok()?.stdout.lines() {
+                world.isula(["rm", "-f", id]).ok()?;
+            }
+            continue;
+        }
+        ensure!(output.code() == 0, "{output}");
+        let container = world.container(output.line())?;
+        let said = |name: &str| file(&container, name, name).unwrap_or_default();
+        let holds = |(name, text): &(&str, &str)| said(name).contains(text);
+        ensure!(in_force.iter().any(holds), "{options:?}: none of {in_force:?}");
+        container.remove()?;
+    }
+    Ok(())
 }
 
 fn out_of_memory(world: &World) -> Result<()> {

@@ -108,6 +108,17 @@ fn sysctl(world: &World) -> Result<()> {
     run(world, &["--sysctl", "vm.swappiness=1"], "true")?
         .code(125)?
         .expect_stderr("Sysctl 'vm.swappiness=1' is not whitelist")?;
+    let before = std::fs::read_to_string("/proc/sys/kernel/pid_max")?;
+    let output = run(world, &["--sysctl", "kernel.pid_max=4000"], "cat /proc/sys/kernel/pid_max")?;
+    match tests::need::kernel() >= (6, 14) {
+        true => output.ok()?.expect_stdout("4000\n")?,
+        false => output.code(125)?.expect_stderr(
+            "linux.sysctl.kernel.pid_max belongs to the whole host; set it there, not in a \
+             container",
+        )?,
+    };
+    let after = std::fs::read_to_string("/proc/sys/kernel/pid_max")?;
+    ensure!(after == before, "the host's: {before} before, {after} after");
     Ok(())
 }
 

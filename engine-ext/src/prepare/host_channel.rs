@@ -17,16 +17,7 @@ use linux::mountinfo;
 pub fn create(channel: &HostChannel) -> Result<()> {
     let path = &channel.host_path;
     let (total, available) = memory()?;
-    let size = channel.size;
-    ensure!(
-        size <= total / 2,
-        "Required host channel size {size} is larger than half of total memory {}",
-        total / 2
-    );
-    ensure!(
-        size <= available,
-        "Required host channel size {size} is larger than available memory {available}"
-    );
+    check_size(channel.size, total, available)?;
     let act = || format!("make host channel {}", path.display());
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).with_context(act)?;
@@ -38,6 +29,19 @@ pub fn create(channel: &HostChannel) -> Result<()> {
         }
         Err(error) => Err(error).with_context(act),
     }
+}
+
+fn check_size(size: u64, total: u64, available: u64) -> Result<()> {
+    ensure!(
+        size <= total / 2,
+        "Required host channel size {size} is larger than half of total memory {}",
+        total / 2
+    );
+    ensure!(
+        size <= available,
+        "Required host channel size {size} is larger than available memory {available}"
+    );
+    Ok(())
 }
 
 /// Mounts the tmpfs unless it is there.
@@ -101,5 +105,26 @@ fn memory() -> Result<(u64, u64)> {
     match (field("MemTotal:"), field("MemAvailable:")) {
         (Some(total), Some(available)) => Ok((total, available)),
         _ => bail!("read /proc/meminfo: MemTotal or MemAvailable is missing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_size;
+
+    #[test]
+    fn a_channel_fits_into_the_memory() {
+        let refused = |size, total, available| {
+            check_size(size, total, available).err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(50, 100, 50), None);
+        assert_eq!(
+            refused(51, 100, 80).as_deref(),
+            Some("Required host channel size 51 is larger than half of total memory 50")
+        );
+        assert_eq!(
+            refused(50, 100, 49).as_deref(),
+            Some("Required host channel size 50 is larger than available memory 49")
+        );
     }
 }
