@@ -25,12 +25,13 @@
 //! | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV | 5.19 | [`raw::seccomp`] | refused |
 //! | MOVE_MOUNT_BENEATH | 6.5 | [`mount::attach_beneath`] | refused; attach on top |
 //! | attaching to, or cloning from, a tree that is detached | 6.15 | [`mount::attach`], [`mount::clone_tree`] | refused (`EINVAL`); attach it first |
+//! | pid_max of each pid namespace | 6.14 | [`sysctl::pid_max_is_namespaced`] | refused |
 //! | NS_GET_PID_FROM_PIDNS | 6.11 | [`pidns::init_of`] | a scan of /proc |
 //!
 //! # Where to look
 //!
 //! - errors and order: [`error`], [`undo`], [`fault`]
-//! - files: [`mod@file`], [`lock`], [`root`], [`fsids`], [`fd`], [`descriptor`], [`sysctl`]
+//! - files: [`mod@file`], [`lock`], [`root`], [`fsids`], [`fd`], [`descriptor`], [`sysctl`], [`kernel`]
 //! - processes: [`process`], [`signal`], [`fork`], [`exec`], [`attributes`], [`memory`], [`raw`]
 //! - namespaces and mounts: [`ns`], [`pidns`], [`mount`], [`mountinfo`]
 //! - cgroups: [`cgroup`]
@@ -51,6 +52,7 @@ pub mod fault;
 pub mod fd;
 pub mod file;
 pub mod fsids;
+pub mod kernel;
 pub mod lock;
 pub mod loop_device;
 pub mod memory;

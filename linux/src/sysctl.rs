@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Change, Errno, Error, Result, file};
+use crate::{Change, Errno, Error, Result, file, kernel};
 
 /// `net.ipv4.ip_forward` and `net/ipv4/ip_forward` are one file below `/proc/sys`.
 ///
@@ -40,6 +40,13 @@ pub fn write(key: &str, value: &str) -> Result<Change> {
     }
     file::write(&path, value)?;
     Ok(Change::Made)
+}
+
+/// Whether each pid namespace has its own `kernel.pid_max` (Linux 6.14, commit 7863dcc72d0f);
+/// before, the file is there in each and is the host's.
+#[must_use]
+pub fn pid_max_is_namespaced() -> bool {
+    kernel::version() >= (6, 14)
 }
 
 #[cfg(test)]

@@ -110,11 +110,11 @@ fn sysctl(world: &World) -> Result<()> {
         .expect_stderr("Sysctl 'vm.swappiness=1' is not whitelist")?;
     let before = std::fs::read_to_string("/proc/sys/kernel/pid_max")?;
     let output = run(world, &["--sysctl", "kernel.pid_max=4000"], "cat /proc/sys/kernel/pid_max")?;
-    match tests::need::kernel() >= (6, 14) {
+    match linux::kernel::version() >= (6, 14) {
         true => output.ok()?.expect_stdout("4000\n")?,
         false => output.code(125)?.expect_stderr(
-            "linux.sysctl.kernel.pid_max belongs to the whole host; set it there, not in a \
-             container",
+            "Sysctl 'kernel.pid_max=4000' is not kernel namespaced, it cannot be changed; it needs \
+             Linux 6.14",
         )?,
     };
     let after = std::fs::read_to_string("/proc/sys/kernel/pid_max")?;

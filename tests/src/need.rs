@@ -139,7 +139,7 @@ pub const IDMAP_TMPFS: Need = Need {
     name: "idmap_tmpfs",
     check: || {
         (USER_NS.check)()?;
-        match kernel() >= (6, 3) {
+        match linux::kernel::version() >= (6, 3) {
             true => Ok(()),
             false => {
                 let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -295,13 +295,6 @@ fn program(name: &str) -> Result<(), String> {
         .status()
         .map(drop)
         .map_err(|error| format!("run {name}: {error}"))
-}
-
-/// The running kernel's version, as in (6, 18).
-pub fn kernel() -> (u32, u32) {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split('.').map(|part| part.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Mount points of a file system type whose root is the hierarchy's own.

@@ -21,6 +21,7 @@ use crate::spec::DeviceFact;
 pub fn gather(store: &Store, container: &Container, config: &Config, root: &Root) -> Result<Host> {
     check_cpus(&config.resources)?;
     check_files_limit(&config.resources)?;
+    check_sysctls(config)?;
     Ok(Host {
         paths: Paths {
             bundle: container.dir.clone(),
@@ -33,7 +34,7 @@ pub fn gather(store: &Store, container: &Container, config: &Config, root: &Root
         block_devices: block_devices(&config.resources)?,
         huge_page: huge_page()?,
         lxcfs_hook: super::lxcfs::hook(config)?,
-        kernel: kernel(),
+        kernel: linux::kernel::version(),
         clocks: clocks(),
     })
 }
@@ -206,6 +207,17 @@ fn check_files_limit(asked: &Resources) -> Result<()> {
     )
 }
 
+fn check_sysctls(config: &Config) -> Result<()> {
+    for (key, value) in &config.sysctls {
+        ensure!(
+            key.replace('/', ".") != "kernel.pid_max" || linux::sysctl::pid_max_is_namespaced(),
+            "Sysctl '{key}={value}' is not kernel namespaced, it cannot be changed; it needs Linux \
+             6.14, bound the processes with --pids-limit instead"
+        );
+    }
+    Ok(())
+}
+
 fn huge_page() -> Result<String> {
     let text = fs::read_to_string("/proc/meminfo").context("read /proc/meminfo")?;
     let kibibytes = text.lines().find_map(|line| {
@@ -213,13 +225,4 @@ fn huge_page() -> Result<String> {
         value.trim().parse::<u64>().ok()
     });
     Ok(kibibytes.map(|kibibytes| page_size(kibibytes << 10)).unwrap_or_default())
-}
-
-/// Major and minor version of the running kernel.
-fn kernel() -> (u32, u32) {
-    let name = rustix::system::uname();
-    let release = name.release().to_string_lossy();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    (next(), next())
 }

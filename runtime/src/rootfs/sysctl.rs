@@ -78,21 +78,10 @@ fn owner(path: &str) -> Option<Kind> {
         Some(Kind::Ipc)
     } else if matches!(path, "kernel/hostname" | "kernel/domainname") {
         Some(Kind::Uts)
-    } else if path == "kernel/pid_max" && pid_max_is_namespaced() {
+    } else if path == "kernel/pid_max" && linux::sysctl::pid_max_is_namespaced() {
         Some(Kind::Pid)
     } else {
         None
-    }
-}
-
-/// Since Linux 6.14 each pid namespace has its own pid_max (commit 7863dcc72d0f).
-fn pid_max_is_namespaced() -> bool {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (6, 14),
-        _ => false,
     }
 }
 
