@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 
 pub use self::replacement::Replacement;
 use crate::{Context, Errno, Error, Result, fault};
@@ -114,16 +114,39 @@ pub(crate) fn replace_in(
             rustix::fs::fsync(&file)?;
         }
         fault::check("renameat")?;
-        rustix::fs::renameat(dir, &temporary, dir, name)
+        match durability {
+            Durability::Boot => exchange(dir, &temporary, name),
+            Durability::Disk => rustix::fs::renameat(dir, &temporary, dir, name),
+        }
     })();
     if filled.is_err() {
         // The first failure is the one to report; a leftover is harmless and carries our prefix.
-        let _ = rustix::fs::unlinkat(dir, &temporary, rustix::fs::AtFlags::empty());
+        let _ = rustix::fs::unlinkat(dir, &temporary, AtFlags::empty());
     }
     filled?;
     match durability {
         Durability::Boot => Ok(()),
         Durability::Disk => rustix::fs::fsync(dir),
+    }
+}
+
+/// Puts `temporary` in the place of `name`, and what was there away.
+///
+/// A file that a rename puts over another is written out there and then by ext4 (`auto_da_alloc`,
+/// Documentation/admin-guide/ext4.rst), which takes longer than all the rest. One that changes
+/// places is not.
+fn exchange(dir: &OwnedFd, temporary: &Path, name: &Path) -> rustix::io::Result<()> {
+    let exchange = || rustix::fs::renameat_with(dir, temporary, dir, name, RenameFlags::EXCHANGE);
+    match exchange() {
+        Ok(()) => {
+            // A directory stays.
+            rustix::fs::unlinkat(dir, temporary, AtFlags::empty()).inspect_err(|_| {
+                let _ = exchange();
+            })
+        }
+        // The first there is, or a file system where nothing changes places.
+        Err(Errno::NOENT | Errno::INVAL) => rustix::fs::renameat(dir, temporary, dir, name),
+        Err(errno) => Err(errno),
     }
 }
 

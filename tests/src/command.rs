@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::wait;
+use crate::{processes, wait};
 
 /// A program about to be run, in a clean environment.
 #[derive(Debug)]
@@ -119,8 +120,8 @@ impl Call {
         let bytes = self.stdin;
         // A child that never reads closes the pipe; that is its own affair.
         std::thread::spawn(move || to_child.write_all(&bytes));
-        let out = collect(child.stdout.take().context("stdout is a pipe")?);
-        let err = collect(child.stderr.take().context("stderr is a pipe")?);
+        let out = Stream::collect(child.stdout.take().context("stdout is a pipe")?)?;
+        let err = Stream::collect(child.stderr.take().context("stderr is a pipe")?)?;
 
         let ended = wait::until(format!("{shown} ends"), self.limit, || Ok(child.try_wait()?));
         let elapsed = started.elapsed();
@@ -128,9 +129,7 @@ impl Call {
             // Its end is not waited for without a limit either: it may be in an endless sleep.
             let _ = child.kill();
         }
-        let patience = Duration::from_secs(3) * wait::slowness();
-        let stdout = out.recv_timeout(patience);
-        let stderr = err.recv_timeout(patience);
+        let (stdout, stderr) = (out.text(), err.text());
         let status = match ended {
             Ok(status) => status,
             Err(error) => bail!(
@@ -139,9 +138,8 @@ impl Call {
                 streams("stderr", stderr.as_deref().unwrap_or("(still held open)")),
             ),
         };
-        let (Ok(stdout), Ok(stderr)) = (stdout, stderr) else {
-            bail!("{shown} ended ({status}), but something it left behind holds its output open");
-        };
+        let left = || format!("{shown} ended ({status}), but left something behind");
+        let (stdout, stderr) = (stdout.with_context(left)?, stderr.with_context(left)?);
         Ok(Output { argv: self.argv, status, stdout, stderr, elapsed })
     }
 
@@ -211,14 +209,38 @@ fn streams(name: &str, text: &str) -> String {
 }
 
 /// Reads to the end on a thread: what was read arrives once nobody holds the other end.
-fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        sender.send(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    receiver
+/// What a program says, read while it runs.
+struct Stream {
+    pipe: u64,
+    text: mpsc::Receiver<String>,
+}
+
+impl Stream {
+    fn collect(mut from: impl Read + AsFd + Send + 'static) -> Result<Self> {
+        let pipe = rustix::fs::fstat(&from).context("stat a pipe")?.st_ino;
+        let (sender, text) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = from.read_to_end(&mut bytes);
+            sender.send(String::from_utf8_lossy(&bytes).into_owned())
+        });
+        Ok(Self { pipe, text })
+    }
+
+    /// All of it, once the program has ended. What a machine that stood still has not let us read
+    /// yet is waited for; what somebody holds open is not.
+    fn text(&self) -> Result<String> {
+        let patience = Duration::from_secs(3) * wait::slowness();
+        let text = self.text.recv_timeout(patience);
+        let text = text.or_else(|_| match &processes::holding(self.pipe)[..] {
+            [] => Ok(self.text.recv_timeout(patience)?),
+            holders => {
+                let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+                bail!("its output is held open by {}", holders.join("; "))
+            }
+        })?;
+        Ok(text)
+    }
 }
 
 #[cfg(test)]
@@ -237,7 +259,9 @@ mod tests {
     #[test]
     fn held_output_is_told() {
         let error = Call::new("sh").args(["-c", "sleep 8 & echo on"]).output().unwrap_err();
-        assert!(error.to_string().contains("holds its output open"), "{error}");
+        let text = format!("{error:#}");
+        assert!(text.contains("its output is held open by"), "{text}");
+        assert!(text.ends_with("sleep 8"), "{text}");
     }
 
     #[test]

@@ -76,6 +76,20 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
+/// Those other than us that have the pipe of this inode number open.
+pub fn holding(pipe: u64) -> Vec<Process> {
+    let name = format!("pipe:[{pipe}]");
+    let is_open = |process: &Process| {
+        let Ok(open) = fs::read_dir(format!("/proc/{}/fd", process.pid)) else { return false };
+        open.flatten()
+            .filter_map(|fd| fs::read_link(fd.path()).ok())
+            .any(|target| target.as_os_str() == name.as_str())
+    };
+    let mut all = all();
+    all.retain(|process| process.pid != std::process::id() && is_open(process));
+    all
+}
+
 /// Those of one world.
 pub fn of(world: &str) -> Vec<Process> {
     all().into_iter().filter(|process| process.belongs_to(world)).collect()

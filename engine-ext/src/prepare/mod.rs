@@ -18,6 +18,10 @@ mod run_host;
 pub mod runtimes;
 pub mod users;
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use container::layout::bundle;
 use container::state::Lease;
@@ -93,11 +97,82 @@ pub fn write_spec(container: &Container, config: &Config, host: &Host) -> Result
     let spec = spec::build(config, host)?;
     let path = container.path(bundle::SPEC);
     let text = serde_json::to_vec(&spec).with_context(|| format!("encode {}", path.display()))?;
-    // Most starts find what the last one, or create, has written; to truncate and fill a file anew
-    // costs a disk's file system more than reading it. Not synced: it is made at every start.
-    if std::fs::read(&path).is_ok_and(|old| old == text) {
+    // Its maps are written in any order.
+    let says_it = |old: &[u8]| {
+        old.len() == text.len() && serde_json::from_slice(old).is_ok_and(|old: Spec| old == spec)
+    };
+    if std::fs::read(&path).is_ok_and(|old| old == text || says_it(&old)) {
         return Ok(spec);
     }
-    std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    linux::file::write_atomic(&path, &text, 0o644)?;
     Ok(spec)
+}
+
+/// Makes `path` a file of mode 0644 that says `text`.
+///
+/// Most starts find what an earlier one has written, and to write it anew costs a disk's file
+/// system more than a look. Not synced: it is made at every start.
+fn put(path: &Path, text: &str) -> Result<()> {
+    let is_there = || -> std::io::Result<bool> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        // The container may have written to it, and more than anyone wants to read.
+        let alike = metadata.len() == text.len() as u64 && metadata.mode() & 0o7777 == 0o644;
+        Ok(alike && std::io::read_to_string(file)? == text)
+    };
+    if !is_there().unwrap_or(false) {
+        linux::file::write_atomic(path, text, 0o644)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    use super::*;
+    use crate::spec::tests::{config, host};
+
+    fn inode(path: &Path) -> u64 {
+        path.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn a_file_that_says_it_already_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hosts");
+        put(&path, "one").unwrap();
+        let first = inode(&path);
+        put(&path, "one").unwrap();
+        assert_eq!(inode(&path), first);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        put(&path, "one").unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
+        put(&path, "two").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_document_that_is_the_same_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config();
+        for number in 0..8 {
+            config.annotations.insert(format!("key{number}"), String::new());
+        }
+        let (dir, state_dir) = (dir.path().to_owned(), "/nowhere".into());
+        let container = Container { id: config.id.clone(), dir, state_dir };
+        let path = container.path(bundle::SPEC);
+        write_spec(&container, &config, &host()).unwrap();
+        let first = inode(&path);
+        // Each map of annotations has an order of its own.
+        for _ in 0..8 {
+            write_spec(&container, &config, &host()).unwrap();
+            assert_eq!(inode(&path), first);
+        }
+        config.hostname = "bew".into();
+        let spec = write_spec(&container, &config, &host()).unwrap();
+        assert_eq!(serde_json::from_slice::<Spec>(&std::fs::read(&path).unwrap()).unwrap(), spec);
+        assert_ne!(inode(&path), first);
+    }
 }

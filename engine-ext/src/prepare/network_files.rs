@@ -6,9 +6,8 @@
 //! written (read-only, a link out of the way) the guest keeps its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use container::config::NetworkFiles;
 use container::layout::bundle;
 use container::state::Lease;
@@ -47,10 +46,7 @@ pub(super) fn write_bundle(
         (bundle::RESOLV_CONF, resolv_conf(&resolver, asked)),
     ];
     for (name, text) in files {
-        let path = container.path(name);
-        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("chmod {}", path.display()))?;
+        super::put(&container.path(name), &text)?;
     }
     Ok(())
 }

@@ -20,6 +20,18 @@ fn write_atomic_replaces_text_and_mode_and_leaves_nothing_else() {
 }
 
 #[test]
+fn write_atomic_leaves_a_directory_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record.json");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("inside"), "").unwrap();
+    let error = write_atomic(&path, "two", 0o644).unwrap_err();
+    assert!(error.is(Errno::ISDIR), "{error}");
+    assert!(path.join("inside").exists());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn write_neither_creates_nor_truncates() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("value");

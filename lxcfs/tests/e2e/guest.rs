@@ -67,9 +67,10 @@ impl World {
             for part in path.split('/') {
                 let parent = dir.clone();
                 dir.push(part);
-                if !dir.exists() {
-                    fs::create_dir(&dir).unwrap();
+                if dir.exists() {
+                    continue;
                 }
+                fs::create_dir(&dir).unwrap();
                 for file in ["cpuset.cpus", "cpuset.mems"] {
                     if tree.version == Version::V1 && tree.has("cpuset") {
                         let value = fs::read(parent.join(file)).unwrap();
