@@ -69,7 +69,7 @@ fn system() -> Config {
     Config { system_container: true, ..config() }
 }
 
-pub(crate) fn host() -> Host {
+fn host() -> Host {
     Host {
         paths: Paths {
             bundle: "/var/lib/isulad/B".into(),
