@@ -79,7 +79,7 @@ fn reloads(world: &World) -> Result<()> {
         goes_on(&format!("a {verb} inside"))?;
     }
     if Path::new("/run/systemd/system").exists() {
-        world.tool("systemctl").arg("daemon-reload").ok()?;
+        world.by_systemd(&["systemctl", "daemon-reload"]).ok()?;
         goes_on("the host's daemon-reload")?;
     }
     world.tools(["remove-device", "web", &disk.path]).ok()?;

@@ -44,17 +44,11 @@ impl<'w> Host<'w> {
         Ok(Self { world, dir, prefix })
     }
 
-    fn call(&self, words: &[&str]) -> Call {
-        self.world
-            .tool("systemd-run")
-            .args(["--quiet", "--wait", "--pipe", "--collect"])
-            .args(words)
-    }
-
     fn runtime(&self, words: &[&str]) -> Result<Call> {
         let program = tests::world::binaries()?.join("isula-runtime");
         let root = self.dir.join("oci");
-        let call = self.call(&[]).arg(program).arg("--root").arg(root).arg("--systemd-cgroup");
+        let call =
+            self.world.by_systemd(&[]).arg(program).arg("--root").arg(root).arg("--systemd-cgroup");
         Ok(call.args(words))
     }
 
@@ -67,7 +61,7 @@ impl<'w> Host<'w> {
         let program = tests::world::binaries()?.join("isula-runtime");
         let at = create.argv().iter().position(|word| *word == *program).context("the program")?;
         let script = format!("exec \"$@\" < /dev/null > {0}/out 2> {0}/err", bundle.display());
-        Ok(self.call(&["sh", "-c", &script, "sh"]).args(&create.argv()[at..]))
+        Ok(self.world.by_systemd(&["sh", "-c", &script, "sh"]).args(&create.argv()[at..]))
     }
 
     fn said(&self, name: &str) -> Result<String> {
@@ -80,7 +74,7 @@ impl<'w> Host<'w> {
 
     fn show(&self, name: &str, property: &str) -> Result<String> {
         let unit = self.unit(name);
-        let show = self.call(&["systemctl", "show", "--value", "-p", property, &unit]);
+        let show = self.world.by_systemd(&["systemctl", "show", "--value", "-p", property, &unit]);
         Ok(show.ok()?.line().to_owned())
     }
 
@@ -135,7 +129,7 @@ fn scope(world: &World) -> Result<()> {
     ensure!(state["status"] == "running", "{state}");
     for dir in host.cgroups("one") {
         // On v1 a reader of another pid namespace sees none of them.
-        let procs = host.call(&["cat"]).arg(dir.join("cgroup.procs")).ok()?;
+        let procs = world.by_systemd(&["cat"]).arg(dir.join("cgroup.procs")).ok()?;
         ensure!(procs.stdout.lines().count() == 1, "{procs}");
     }
     for (property, wanted) in
@@ -158,7 +152,7 @@ fn scope(world: &World) -> Result<()> {
             host.runtime(&["update", "--memory", memory, "one"])?.ok()?;
         }
         memory_is(memory)?;
-        host.call(&["systemctl", "daemon-reload"]).ok()?;
+        world.by_systemd(&["systemctl", "daemon-reload"]).ok()?;
         memory_is(memory)?;
         for (property, wanted) in [("MemoryMax", memory), ("TasksMax", "33")] {
             let found = host.show("one", property)?;
@@ -186,7 +180,7 @@ fn many_starts(world: &World) -> Result<()> {
          {runtime} delete --force many; done; echo all",
         create = words.join(" ")
     );
-    let output = host.call(&["sh", "-c", &script]).limit(Duration::from_secs(25)).ok()?;
+    let output = world.by_systemd(&["sh", "-c", &script]).limit(Duration::from_secs(25)).ok()?;
     ensure!(output.stdout == "all\n", "{output}");
     host.is_gone("many")
 }
@@ -227,7 +221,7 @@ fn inside(world: &World) -> Result<()> {
         let state = host.runtime(&["exec", "boot", "systemctl", "is-system-running"])?.output()?;
         Ok((state.stdout == "running\n").then_some(()))
     })?;
-    host.call(&["systemctl", "daemon-reload"]).ok()?;
+    world.by_systemd(&["systemctl", "daemon-reload"]).ok()?;
     let script = "systemd-run --quiet --wait -p MemoryMax=32M -p Delegate=no true && \
                   systemctl is-system-running";
     let output = host.runtime(&["exec", "boot", "sh", "-c", script])?.output()?;
@@ -250,7 +244,7 @@ fn left(world: &World) -> Result<()> {
         "systemd-run -q --scope --unit {unit} sleep 300 > /dev/null 2>&1 & \
          until systemctl -q is-active {unit}; do sleep 0.1; done"
     );
-    host.call(&["sh", "-c", &script]).ok()?;
+    world.by_systemd(&["sh", "-c", &script]).ok()?;
     let create = host.create("there", &world.busybox()?, |_| ())?;
     ensure!(create.output()?.code() == 1);
     let wanted = format!(
@@ -260,7 +254,7 @@ fn left(world: &World) -> Result<()> {
     );
     ensure!(host.said("there")? == wanted, "{}", host.said("there")?);
     ensure!(host.show("there", "ActiveState")? == "active");
-    host.call(&["systemctl", "stop", &unit]).ok()?;
+    world.by_systemd(&["systemctl", "stop", &unit]).ok()?;
     create_is_fine_now(&host)
 }
 
