@@ -10,7 +10,11 @@ use rustix::io::Errno;
 
 use crate::need;
 
-/// The mounts of this thread's namespace, each as "MOUNT POINT (TYPE)".
+/// Where the host's systemd mounts something for as long as one of its units runs.
+const CREDENTIALS: &str = "/run/credentials/";
+
+/// The mounts of this thread's namespace, each as "MOUNT POINT (TYPE)", but for those that come from
+/// the host at any time.
 pub fn mounts() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
     text.lines()
@@ -18,6 +22,7 @@ pub fn mounts() -> BTreeSet<String> {
             let (left, right) = line.split_once(" - ")?;
             Some(format!("{} ({})", left.split(' ').nth(4)?, right.split(' ').next()?))
         })
+        .filter(|mount| !mount.starts_with(CREDENTIALS))
         .collect()
 }
 

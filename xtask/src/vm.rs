@@ -42,7 +42,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2400)]
     timeout: u32,
     /// The guest's memory
-    #[arg(long, default_value = "3G")]
+    #[arg(long, default_value = "4G")]
     memory: String,
     /// With podman, docker, containerd, runc and crun, in an image of its own
     #[arg(long)]
