@@ -175,7 +175,7 @@ fn refused(world: &World) -> Result<()> {
     let rootfs = world.busybox()?;
     let container = world.create(&[], &rootfs, &["true"])?;
     std::fs::rename(&rootfs, rootfs.with_extension("old"))?;
-    std::fs::copy(&image, &rootfs)?;
+    std::fs::rename(&image, &rootfs)?;
     let call = container.isula("start", [""; 0]).code(1)?;
     ensure!(call.stderr.contains("was a directory, and is not any more"), "{call}");
     container.remove()
