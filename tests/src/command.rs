@@ -208,9 +208,9 @@ fn streams(name: &str, text: &str) -> String {
     format!("  {name}:\n{lines}")
 }
 
-/// Reads to the end on a thread: what was read arrives once nobody holds the other end.
-/// What a program says, read while it runs.
+/// What a program says, read to the end on a thread: the text arrives once nobody holds the other end.
 struct Stream {
+    /// Inode number of the pipe.
     pipe: u64,
     text: mpsc::Receiver<String>,
 }
