@@ -94,6 +94,7 @@ fn start(plan: &Plan, results: &mut Results) -> Result<()> {
 
 fn peers() -> Vec<(&'static str, Box<dyn Peer>)> {
     vec![
+        ("floor", Box::new(peers::Floor)),
         ("isula", Box::new(peers::Isula)),
         ("isula-runtime", Box::new(Oci::new("isula-runtime"))),
         ("crun", Box::new(Oci::new("crun"))),

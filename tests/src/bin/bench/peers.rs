@@ -1,4 +1,4 @@
-//! Those who are compared: our engine and OCI runtimes.
+//! Those who are compared: our engine, OCI runtimes, and what the kernel takes by itself.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -185,6 +185,53 @@ impl Peer for Isula {
             world.isula(["rm", "-f", id]).ok()?;
         }
         Ok(Some(sum))
+    }
+}
+
+/// The kernel's part of the same work: see `floor.rs`.
+pub(crate) struct Floor;
+
+impl Floor {
+    fn cgroup(world: &World, id: &str) -> String {
+        format!("{}/{id}", world.name())
+    }
+
+    fn pid_file(world: &World, id: &str) -> PathBuf {
+        world.path(&format!("{id}.pid"))
+    }
+}
+
+impl Peer for Floor {
+    fn prepare(&mut self, _: &World) -> Result<()> {
+        Ok(())
+    }
+
+    fn run(&self, world: &World, id: &str, rootfs: &Path, args: &[&str]) -> Result<Call> {
+        let call = world.program("floor").arg("run").arg(Self::cgroup(world, id));
+        Ok(call.arg(rootfs).args(args))
+    }
+
+    fn boot(&self, world: &World, id: &str, rootfs: &Path) -> Result<Call> {
+        let call = world.program("floor").arg("start").arg(Self::pid_file(world, id));
+        Ok(call.arg(Self::cgroup(world, id)).arg(rootfs).arg("/sbin/init"))
+    }
+
+    fn exec(&self, world: &World, id: &str, args: &[&str]) -> Call {
+        let pid = self.pid(world, id).unwrap_or_default();
+        world.program("floor").arg("exec").arg(pid.to_string()).args(args)
+    }
+
+    fn pid(&self, world: &World, id: &str) -> Result<u32> {
+        Ok(std::fs::read_to_string(Self::pid_file(world, id))?.parse()?)
+    }
+
+    fn stop(&self, world: &World, id: &str) -> (Call, bool) {
+        let pid = self.pid(world, id).unwrap_or_default();
+        (world.tool("kill").arg("-37").arg(pid.to_string()), false)
+    }
+
+    fn remove(&self, world: &World, id: &str) -> Call {
+        world.program("floor").arg("remove").arg(Self::cgroup(world, id))
     }
 }
 

@@ -20,8 +20,9 @@ struct Row {
     value: f64,
 }
 
-/// Ratios are to this peer, in the same round.
-const REFERENCE: &str = "crun";
+/// Ratios are to these two, in the same round.
+const PEER: &str = "crun";
+const FLOOR: &str = "floor";
 
 impl Results {
     pub(crate) fn add(
@@ -63,27 +64,32 @@ impl Results {
             }
         }
         let mut text = String::from(
-            "# Summary\n\nMilliseconds of whole command lines unless the row says KiB. `x crun` is the \
-             median of the\nratios to crun in the same round.\n",
+            "# Summary\n\nMilliseconds of whole command lines unless the row says KiB. `x` is the median of \
+             the ratios to\nthat one in the same round; floor is what the kernel takes by itself.\n",
         );
         for work in works {
             let _ = write!(
                 text,
-                "\n## {work}\n\n| | median | min | max | rounds | x {REFERENCE} |\n|---|---|---|---|---|---|\n"
+                "\n## {work}\n\n| | median | min | max | rounds | x {PEER} | x {FLOOR} |\n\
+                 |---|---|---|---|---|---|---|\n"
             );
             let peers: BTreeSet<&str> =
                 self.rows.iter().filter(|row| row.work == work).map(|row| row.peer).collect();
             for peer in peers {
                 let values = self.values(work, peer);
-                let ratio =
-                    self.ratio(work, peer).map_or("-".into(), |ratio| format!("{ratio:.2}"));
+                let to = |reference: &str| {
+                    let ratio = self.ratio(work, peer, reference);
+                    ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"))
+                };
                 let _ = writeln!(
                     text,
-                    "| {peer} | {:.2} | {:.2} | {:.2} | {} | {ratio} |",
+                    "| {peer} | {:.2} | {:.2} | {:.2} | {} | {} | {} |",
                     median(&values),
                     values.iter().copied().fold(f64::INFINITY, f64::min),
                     values.iter().copied().fold(0.0, f64::max),
                     values.len(),
+                    to(PEER),
+                    to(FLOOR),
                 );
             }
         }
@@ -95,8 +101,8 @@ impl Results {
         rows.map(|row| row.value).collect()
     }
 
-    /// The median over rounds of this peer's median in a round to the reference's.
-    fn ratio(&self, work: &str, peer: &str) -> Option<f64> {
+    /// The median over rounds of this peer's median in a round to that of `reference`.
+    fn ratio(&self, work: &str, peer: &str, reference: &str) -> Option<f64> {
         let of = |peer: &str, round: u32| {
             let rows = self
                 .rows
@@ -107,7 +113,7 @@ impl Results {
         };
         let rounds: BTreeSet<u32> = self.rows.iter().map(|row| row.round).collect();
         let ratios =
-            rounds.into_iter().filter_map(|round| Some(of(peer, round)? / of(REFERENCE, round)?));
+            rounds.into_iter().filter_map(|round| Some(of(peer, round)? / of(reference, round)?));
         let ratios: Vec<f64> = ratios.collect();
         (!ratios.is_empty()).then(|| median(&ratios))
     }
@@ -128,7 +134,8 @@ const START: &str =
 namespace of its own; their answers were compared first. The runtimes get the same bundle.
 `isula` is the engine: a supervised container with a log. What lives for a boot is on a tmpfs, as in
 /run; bundles, containers and logs are on the disk. crun sees an empty `cgroup.controllers` on a
-hybrid host, as it refuses to run otherwise.";
+hybrid host, as it refuses to run otherwise. `floor` makes the same namespaces, mounts and cgroups and
+does nothing else: it is not a runtime, but shows what of a time is the kernel's.";
 const HOTPLUG: &str =
     "Each figure is one command line to its end, on a running busybox container with hooks; a veth
 goes into a bridge, with an address, and up. lxc-device does the same with a container of LXC, where
@@ -177,9 +184,9 @@ mod tests {
             results.add(round, "crun", vec![("run", crun)]);
             results.add(round, "ours", vec![("run", ours)]);
         }
-        assert_eq!(results.ratio("run", "ours"), Some(0.5));
-        assert_eq!(results.ratio("run", "nobody"), None);
-        assert!(results.summary().contains("| ours | 5.00 | 4.00 | 15.00 | 3 | 0.50 |"));
+        assert_eq!(results.ratio("run", "ours", "crun"), Some(0.5));
+        assert_eq!(results.ratio("run", "nobody", "crun"), None);
+        assert!(results.summary().contains("| ours | 5.00 | 4.00 | 15.00 | 3 | 0.50 | - |"));
     }
 
     #[test]
