@@ -20,18 +20,23 @@ use super::{LONGEST, refuse};
 use crate::Result;
 
 /// Begins a file; the digit is the version of the format and of what `compile` makes of a profile.
-const MAGIC: &[u8; 8] = b"scmpbpf1";
+const MAGIC: &[u8; 8] = b"scmpbpf2";
 /// Magic, hash of the rest, instructions of eight bytes.
 const HEADER: usize = 8 + 32;
 
 /// The name of the program that `profile` compiles to with this libseccomp on this kernel.
 ///
-/// The lists of a profile have an order, so equal profiles are equal text. The API level is what
+/// The lists of a profile have an order, so equal profiles are equal text; flags and a listener are
+/// of the loading. The API level is what
 /// libseccomp found the kernel to support: the same library compiles differently on another.
 pub(super) fn key(profile: &LinuxSeccomp) -> Result<String> {
-    let mut profile = profile.clone();
-    profile.set_flags(None).set_listener_path(None).set_listener_metadata(None);
-    let text = serde_json::to_vec(&profile).map_err(|error| refuse("", error.to_string()))?;
+    let text = serde_json::to_vec(&(
+        profile.default_action(),
+        profile.default_errno_ret(),
+        profile.architectures(),
+        profile.syscalls(),
+    ))
+    .map_err(|error| refuse("", error.to_string()))?;
     let version = ScmpVersion::current().map_err(|error| refuse("", error.to_string()))?;
     let mut hash = Sha256::new();
     hash.update(MAGIC);

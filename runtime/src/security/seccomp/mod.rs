@@ -7,6 +7,7 @@
 mod cache;
 mod compile;
 mod newer;
+mod shrink;
 
 use std::fmt;
 use std::os::fd::OwnedFd;

@@ -10,6 +10,7 @@
 //! (Documentation/process/adding-syscalls.rst; scripts/syscall.tbl).
 
 use libseccomp::{ScmpArch, ScmpSyscall};
+use linux::raw::seccomp::Instruction;
 
 /// Names and numbers; in the order of numbers.
 const NEWER: &[(&str, u32)] = &[
@@ -129,21 +130,21 @@ impl Prologue {
     }
 }
 
-const OFFSET_NUMBER: u32 = 0;
-const OFFSET_ARCH: u32 = 4;
+pub(super) const OFFSET_NUMBER: u32 = 0;
+pub(super) const OFFSET_ARCH: u32 = 4;
 /// `BPF_JMP | BPF_JEQ | BPF_K` and so on (linux/bpf_common.h).
-const JEQ: u16 = 0x15;
-const JGT: u16 = 0x25;
-const JGE: u16 = 0x35;
+pub(super) const JEQ: u16 = 0x15;
+pub(super) const JGT: u16 = 0x25;
+pub(super) const JGE: u16 = 0x35;
 
-/// `struct sock_filter { u16 code; u8 jt; u8 jf; u32 k; }` as the machine stores it.
+/// `struct sock_filter` as the machine stores it.
+pub(super) fn bytes(it: &Instruction) -> [u8; 8] {
+    let ([c0, c1], [k0, k1, k2, k3]) = (it.code.to_ne_bytes(), it.k.to_ne_bytes());
+    [c0, c1, it.jt, it.jf, k0, k1, k2, k3]
+}
+
 fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> u64 {
-    let mut bytes = [0; 8];
-    bytes[..2].copy_from_slice(&code.to_ne_bytes());
-    bytes[2] = jt;
-    bytes[3] = jf;
-    bytes[4..].copy_from_slice(&k.to_ne_bytes());
-    u64::from_ne_bytes(bytes)
+    u64::from_ne_bytes(bytes(&Instruction { code, jt, jf, k }))
 }
 
 fn load(offset: u32) -> u64 {

@@ -204,6 +204,88 @@ mod on_x86_64 {
     }
 }
 
+/// Numbers that look random and are the same each time (Marsaglia's xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 32).unwrap() % sides
+    }
+
+    fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.roll(items.len())]
+    }
+}
+
+/// A profile of every kind of rule, of most calls as profiles are.
+fn any_profile(dice: &mut Dice) -> Value {
+    let actions = ["ALLOW", "ERRNO", "LOG", "KILL", "KILL_PROCESS", "TRAP", "NOTIFY"];
+    let operators = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+    let values = [0, 1, 8, 0x20008, 0xffff_ffff, 1 << 32, u64::MAX];
+    let default = *dice.one_of(&actions[..4]);
+    let mut rules = Vec::new();
+    let often = 2 + dice.roll(30);
+    for number in 0..480 {
+        let call = libseccomp::ScmpSyscall::from(number);
+        let (Ok(name), false) = (call.get_name(), dice.roll(often) == 0) else { continue };
+        let action = if dice.roll(20) == 0 { *dice.one_of(&actions) } else { actions[0] };
+        let mut args = Vec::new();
+        if dice.roll(25) == 0 {
+            for _ in 0..=dice.roll(2) {
+                args.push(json!({"index": dice.roll(6), "value": dice.one_of(&values),
+                    "valueTwo": dice.one_of(&values),
+                    "op": format!("SCMP_CMP_{}", dice.one_of(&operators))}));
+            }
+        }
+        rules.push(json!({"names": [name], "action": format!("SCMP_ACT_{action}"), "args": args}));
+    }
+    let other = ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"];
+    let architectures = &other[..dice.roll(other.len() + 1)];
+    json!({"defaultAction": format!("SCMP_ACT_{default}"), "architectures": architectures,
+        "syscalls": rules})
+}
+
+#[test]
+fn a_shorter_program_decides_the_same() {
+    let mut shorter = 0;
+    let mut lengths = (0, 0);
+    for seed in 1..=20 {
+        let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ seed);
+        let json = any_profile(&mut dice);
+        // Rules that contradict each other are refused.
+        let Ok(long) = compile::translate(&profile(json)) else { continue };
+        let long = seccomp::program_from_bytes(&long).unwrap();
+        let Some(short) = shrink::shrink(&long) else { continue };
+        shorter += 1;
+        lengths = (lengths.0 + long.len(), lengths.1 + short.len());
+        let values: Vec<u64> = [0, 1, 7, 8, 9, 0x20008, u64::from(u32::MAX), 1 << 32, u64::MAX]
+            .into_iter()
+            .chain(long.iter().map(|it| u64::from(it.k)))
+            .collect();
+        for arch in [X86_64, I386, 0xc000_00b7, 0, 77] {
+            let edges =
+                [0x3fff_ffff, 0x4000_0000, 0x4000_0001, 0x4000_0100, u32::MAX - 1, u32::MAX];
+            for number in (0..700).chain(edges) {
+                for _ in 0..4 {
+                    let args =
+                        [(); 6].map(|()| dice.one_of(&values) ^ (dice.one_of(&values) << 32));
+                    assert_eq!(
+                        decide(&long, arch, number, args),
+                        decide(&short, arch, number, args),
+                        "seed {seed}, {arch:#x}, {number}, {args:x?}"
+                    );
+                }
+            }
+        }
+    }
+    // Of a profile that names little, the program is as short as it can be.
+    assert!(shorter > 10, "{shorter} of 20");
+    assert!(lengths.1 * 2 < lengths.0, "{lengths:?}");
+}
+
 fn check(json: Value, expect: Expect) {
     let answer = Filter::prepare(&profile(json), None);
     expect.assert_eq(&answer.map_or_else(|error| error.to_string(), |_| "fine".to_owned()));
