@@ -1,13 +1,14 @@
 //! Where `tracing` goes: `--log`, `--log-level`, `--log-format`.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use anyhow::{Context, Result};
-use tracing::{Event, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime as _;
@@ -94,30 +95,91 @@ pub fn init(options: &Options) -> Result<()> {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
-    // A second call finds a subscriber in place and leaves it: tests share a process.
-    let _ = match (&options.file, options.format) {
-        (None, Format::Text) => base.with_writer(std::io::stderr).without_time().try_init(),
-        (None, Format::Json) => base.json().with_writer(std::io::stderr).try_init(),
-        (None, Format::Engine) => {
-            base.event_format(EngineRecord).with_writer(std::io::stderr).try_init()
-        }
-        (Some(path), format) => {
-            let file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(|| format!("open {}", path.display()))?;
-            let writer = Mutex::new(file);
-            match format {
-                Format::Text => base.with_writer(writer).try_init(),
-                Format::Json => base.json().with_writer(writer).try_init(),
-                Format::Engine => base.event_format(EngineRecord).with_writer(writer).try_init(),
-            }
+    let file = match &options.file {
+        None => None,
+        Some(path) => {
+            let mut file = OpenOptions::new();
+            let file = file.create(true).append(true).mode(0o600).open(path);
+            Some(file.with_context(|| format!("open {}", path.display()))?)
         }
     };
+    let format = options.format;
+    let late = Late { level, real: LazyLock::new(Box::new(move || build(level, format, file))) };
+    // A second call finds a subscriber in place and leaves it: tests share a process.
+    let _ = tracing::subscriber::set_global_default(late);
     Ok(())
+}
+
+type Real = Box<dyn Subscriber + Send + Sync>;
+
+fn build(level: LevelFilter, format: Format, file: Option<File>) -> Real {
+    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
+    match (file, format) {
+        (None, Format::Text) => Box::new(base.with_writer(std::io::stderr).without_time().finish()),
+        (None, Format::Json) => Box::new(base.json().with_writer(std::io::stderr).finish()),
+        (None, Format::Engine) => {
+            Box::new(base.event_format(EngineRecord).with_writer(std::io::stderr).finish())
+        }
+        (Some(file), format) => {
+            let writer = Mutex::new(file);
+            match format {
+                Format::Text => Box::new(base.with_writer(writer).finish()),
+                Format::Json => Box::new(base.json().with_writer(writer).finish()),
+                Format::Engine => {
+                    Box::new(base.event_format(EngineRecord).with_writer(writer).finish())
+                }
+            }
+        }
+    }
+}
+
+/// The subscriber, made when there is something to say, which mostly there is not: a registry of
+/// spans begins with 30 KiB, in each command and for the life of each supervisor.
+struct Late {
+    level: LevelFilter,
+    real: LazyLock<Real, Box<dyn FnOnce() -> Real + Send>>,
+}
+
+impl Subscriber for Late {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= self.level
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.real.event(event);
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.real.new_span(span)
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        self.real.record(span, values);
+    }
+
+    fn record_follows_from(&self, span: &Id, follows: &Id) {
+        self.real.record_follows_from(span, follows);
+    }
+
+    fn enter(&self, span: &Id) {
+        self.real.enter(span);
+    }
+
+    fn exit(&self, span: &Id) {
+        self.real.exit(span);
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        self.real.clone_span(id)
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        self.real.try_close(id)
+    }
 }
 
 /// [`Format::Engine`]: the message, then the event's fields as `name=value` in the same text.
