@@ -154,6 +154,12 @@ impl Cgroup {
         self.unified().map(|place| place.dir.as_path())
     }
 
+    /// The directory in the v2 tree that is the guest's: the inner one of a cgroup that was
+    /// delegated without `nsdelegate`.
+    pub fn payload_dir(&self) -> Option<&Path> {
+        self.payload.as_deref().or_else(|| self.unified_dir())
+    }
+
     /// Every directory.
     pub fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.places.iter().map(|place| place.dir.as_path())

@@ -2,9 +2,11 @@
 //!
 //! A unified host gives one cgroup2 mount. Any other gives a tmpfs with a directory for each
 //! hierarchy, links for the names of controllers that share one, and the v2 tree beside them.
-//! In a cgroup namespace each is mounted anew, which shows the container's own cgroup as the top;
-//! without one the container's own directories are bound: nothing above them can be reached. Then
-//! a hybrid host's v2 tree is left out.
+//! The container's own directories are bound: nothing above them can be reached, and in a cgroup
+//! namespace of its own they are the top, as if mounted there. (cgroup1_get_tree(),
+//! kernel/cgroup/cgroup-v1.c, walks through every cgroup of the v2 tree at each such mount: with 1750
+//! of them a quarter of a start.) In another's namespace each is mounted anew, to show what is the
+//! top there. Without a namespace a hybrid host's v2 tree is left out.
 //!
 //! An init that manages cgroups gets `name=systemd` and the v2 tree writable, the controllers of
 //! v1 not: their files are no delegation boundary (cgroup-v1/cgroups.rst). The tmpfs is read-only
@@ -79,6 +81,7 @@ impl CgroupMount {
                 continue;
             }
             let own = match hierarchy.controllers.first() {
+                _ if hierarchy.version == Version::V2 && namespace => needs.cgroup.payload_dir(),
                 _ if hierarchy.version == Version::V2 => needs.cgroup.unified_dir(),
                 Some(controller) => needs.cgroup.controller_dir(controller),
                 None => None,
@@ -88,7 +91,10 @@ impl CgroupMount {
                 let links = hierarchy.controllers.iter().filter(|controller| **controller != name);
                 mount.links.extend(links.map(|link| (link.clone(), name.clone())));
             }
-            let origin = if namespace { anew(hierarchy) } else { Origin::Bound(bound(own)?) };
+            let origin = match needs.namespaces.joined(Kind::Cgroup) {
+                Some(_) => anew(hierarchy),
+                None => Origin::Bound(bound(own)?),
+            };
             let managed = hierarchy.version == Version::V2 || hierarchy.has("name=systemd");
             let read_only = read_only || (guarded && !managed);
             mount.trees.push(Tree { name, origin, read_only });
