@@ -31,12 +31,17 @@ impl Bundle {
     /// The directory, its `config.json` or the rootfs it names cannot be used.
     pub fn load(directory: &Path) -> Result<Self> {
         let directory = canonical("open bundle", directory)?;
-        let path = directory.join("config.json");
-        let spec = parse(&linux::file::read(&path)?).map_err(|error| Error::File {
-            act: format!("parse {}", path.display()),
-            reason: error.to_string(),
-        })?;
+        let spec = read(&directory.join("config.json"), strictly)?;
         Self::in_directory(directory, spec)
+    }
+
+    /// The `config.json` of `directory` alone, for what comes after a container was made of it: what
+    /// is unknown in it has been said then.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn spec_of(directory: &Path) -> Result<Spec> {
+        read(&directory.join("config.json"), |text| serde_json::from_slice(text))
     }
 
     /// The bundle in `directory`, whose `config.json` says what `spec` does.
@@ -57,13 +62,18 @@ impl Bundle {
 }
 
 /// The text of a `config.json` as the specification's types.
-fn parse(text: &[u8]) -> serde_json::Result<Spec> {
-    match strictly(text) {
-        Err(_) if let Some(text) = without_unknown_capabilities(text, "/process/capabilities") => {
-            strictly(&text)
+fn read(path: &Path, parse: fn(&[u8]) -> serde_json::Result<Spec>) -> Result<Spec> {
+    let text = linux::file::read(path)?;
+    let spec = match parse(&text) {
+        Err(_) if let Some(text) = without_unknown_capabilities(&text, "/process/capabilities") => {
+            parse(&text)
         }
         parsed => parsed,
-    }
+    };
+    spec.map_err(|error| Error::File {
+        act: format!("parse {}", path.display()),
+        reason: error.to_string(),
+    })
 }
 
 fn strictly(text: &[u8]) -> serde_json::Result<Spec> {

@@ -126,7 +126,7 @@ impl Runtime {
         let target = Target::of(&init, init_pid)?;
         let mut spec = match request.spec {
             Some(spec) => Cow::Borrowed(spec),
-            None => Cow::Owned(Bundle::load(&saved.bundle)?.spec),
+            None => Cow::Owned(Bundle::spec_of(&saved.bundle)?),
         };
         if saved.adapted {
             system::adapt(spec.to_mut());

@@ -23,8 +23,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{Error, Result};
 
-/// Longer texts are cut: no error needs more.
-const MAX: usize = 16 * 1024;
+/// Longer texts are cut: no error needs more. Whoever receives has a page for it.
+const MAX: usize = 4094;
 
 /// One end.
 #[derive(Debug)]

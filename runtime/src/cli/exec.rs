@@ -77,7 +77,7 @@ pub(super) fn exec(session: &Session, args: &ExecArgs) -> Report {
         }
         None => {
             ensure!(!command.is_empty(), "name a command, or a --process file");
-            let spec = Bundle::load(&session.runtime.load(id)?.bundle)?.spec;
+            let spec = Bundle::spec_of(&session.runtime.load(id)?.bundle)?;
             (args.process(&spec, command)?, Some(spec))
         }
     };
