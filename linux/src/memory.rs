@@ -6,8 +6,8 @@ use crate::{Context as _, Result, file};
 
 const MAPS: &str = "/proc/self/maps";
 
-/// Gives back the free pages of the heap, and those of the program's own code and constants, which
-/// the page cache keeps: those that are still used come back at their next use, a fault each; those
+/// Gives back the free pages of the heap, those that deep calls have left on the stack, and those of
+/// the program's own code and constants, which the page cache keeps: those that are still used come back at their next use, a fault each; those
 /// that only the start needed do not. For a process that has a long, quiet life before it.
 ///
 /// # Errors
@@ -19,7 +19,21 @@ pub fn forget_startup() -> Result<()> {
         let shown = format!("give back the pages {:x}-{:x}", range.start, range.end);
         crate::raw::memory::forget_clean(range).during(|| shown)?;
     }
+    if let Some(stack) = stack(&maps) {
+        crate::raw::memory::forget_dead_stack(&stack).during(|| "give back pages of the stack")?;
+    }
     Ok(())
+}
+
+/// The stack of the first thread.
+fn stack(maps: &str) -> Option<Range<usize>> {
+    maps.lines().find(|line| line.ends_with("[stack]")).and_then(bounds)
+}
+
+fn bounds(line: &str) -> Option<Range<usize>> {
+    let (from, to) = line.split_ascii_whitespace().next()?.split_once('-')?;
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    Some(parse(from)?..parse(to)?)
 }
 
 /// The program's segments that nobody has ever written to: those of a file, up to the last
@@ -30,14 +44,9 @@ fn text(maps: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut whole = Vec::new();
     for line in maps.lines() {
-        let mut fields = line.split_ascii_whitespace();
-        let (Some(range), Some(permissions)) = (fields.next(), fields.next()) else { break };
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (Some(bounds), Some(permissions)) = (bounds(line), fields.next()) else { break };
         let is_of_file = fields.nth(2).is_some_and(|inode| inode != "0");
-        let bounds = range.split_once('-').and_then(|(from, to)| {
-            let parse = |text| usize::from_str_radix(text, 16).ok();
-            Some(parse(from)?..parse(to)?)
-        });
-        let Some(bounds) = bounds else { break };
         if !is_of_file || permissions.contains('w') {
             break;
         }
@@ -64,6 +73,14 @@ mod tests {
         assert_eq!(super::text(maps), [0x20_0000..0x2f_a000, 0x2f_a000..0x69_7000]);
         assert_eq!(super::text(""), []);
         assert_eq!(super::text("7ff0-7ff1 r-xp 0 00:00 0 [vdso]\n"), []);
+    }
+
+    #[test]
+    fn the_stack_is_the_one_so_called() {
+        let maps =
+            "19449000-1946b000 rw-p 0 00:00 0 [heap]\n7ffd0000-7fff0000 rw-p 0 00:00 0 [stack]\n";
+        assert_eq!(super::stack(maps), Some(0x7ffd_0000..0x7fff_0000));
+        assert_eq!(super::stack(""), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pages that the process has no more use for: of its own, unwritten text, and of its heap.
+//! Pages that the process has no more use for: of its own, unwritten text, of its stack and heap.
 
 /// Takes the pages from the page tables; a later access brings them back from the file.
 ///
@@ -9,6 +9,29 @@ pub(crate) fn forget_clean(range: std::ops::Range<usize>) -> rustix::io::Result<
     // can see; that they do is the caller's promise.
     // JUSTIFICATION: rustix has no safe form, as for other memory the call throws data away.
     unsafe { rustix::mm::madvise(address, range.len(), rustix::mm::Advice::LinuxDontNeed) }
+}
+
+/// Takes away what lies in `stack` below the frames that are in use, if it is the caller's own: pages
+/// that deeper calls have left. The next deep call gets empty ones.
+pub(crate) fn forget_dead_stack(stack: &std::ops::Range<usize>) -> rustix::io::Result<()> {
+    /// For the frames of the calls made here, and what the kernel may put below for a signal.
+    const IN_USE: usize = 16 * 1024;
+    let here = std::ptr::from_ref(stack).addr();
+    if !stack.contains(&here) {
+        return Ok(());
+    }
+    let end = here.saturating_sub(IN_USE) / rustix::param::page_size() * rustix::param::page_size();
+    let address = std::ptr::with_exposed_provenance_mut(stack.start);
+    // SAFETY: memory below the stack pointer belongs to nobody, and the lowest frame that can be
+    // referred to, this one, is IN_USE bytes above the end.
+    // JUSTIFICATION: as for `forget_clean`.
+    unsafe {
+        rustix::mm::madvise(
+            address,
+            end.saturating_sub(stack.start),
+            rustix::mm::Advice::LinuxDontNeed,
+        )
+    }
 }
 
 /// Gives the heap's free pages back to the kernel, also those between pages in use.
