@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
 use super::read_bounded;
 use crate::error::{Errno, Error, Result};
 use crate::mountinfo::{self, MountInfo};
@@ -82,7 +84,8 @@ pub struct Layout {
 impl Layout {
     /// Looks at the calling process's mounts.
     pub fn detect() -> Result<Self> {
-        let layout = Self::from_mounts(&mountinfo::of_self()?, &controllers_at);
+        let mounts = mountinfo::of_self_with("cgroup")?;
+        let layout = Self::from_mounts(&mounts, &is_in_sight, &controllers_at);
         if layout.hierarchies.is_empty() {
             return Err(Error::new("find cgroups in /proc/self/mountinfo", Errno::NOENT)
                 .with_hint("mount them: mount -t cgroup2 none /sys/fs/cgroup"));
@@ -90,9 +93,11 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Pure part of [`Layout::detect`]; `controllers_at` answers for the top of the v2 tree.
+    /// Pure part of [`Layout::detect`]; `is_in_sight` says whether a mount's path leads to it, and
+    /// `controllers_at` answers for the top of the v2 tree.
     pub fn from_mounts(
         mounts: &[MountInfo],
+        is_in_sight: &dyn Fn(&MountInfo) -> bool,
         controllers_at: &dyn Fn(&Path) -> Vec<String>,
     ) -> Self {
         let mut best: Vec<&MountInfo> = Vec::new();
@@ -100,7 +105,7 @@ impl Layout {
             matches!(mount.fstype.as_str(), "cgroup" | "cgroup2")
                 // The mount's top lies outside our cgroup namespace: no path of ours can be mapped.
                 && !mount.root.starts_with("/..")
-                && is_visible(mounts, mount)
+                && is_in_sight(mount)
         };
         for mount in mounts.iter().filter(usable) {
             match best.iter_mut().find(|other| other.dev == mount.dev) {
@@ -191,28 +196,12 @@ fn controllers_at(top: &Path) -> Vec<String> {
     String::from_utf8_lossy(&text).split_whitespace().map(str::to_owned).collect()
 }
 
-/// Whether walking to the mount's own path ends at that mount, as the kernel walks: from each mount
-/// to the child whose mount point is met first on the way.
-fn is_visible(mounts: &[MountInfo], wanted: &MountInfo) -> bool {
-    let listed = |id| mounts.iter().any(|mount| mount.id == id);
-    // The mount we start from is above all that is listed if our root is not a mount point.
-    let mut current: Option<&MountInfo> = None;
-    // A walk has as many steps as there are mounts; a malformed list must not make it endless.
-    for _ in 0..=mounts.len() {
-        let on_the_way = |mount: &&MountInfo| {
-            let child = match current {
-                None => !listed(mount.parent) || mount.parent == mount.id,
-                Some(current) => mount.parent == current.id && mount.id != current.id,
-            };
-            child && wanted.mount_point.starts_with(&mount.mount_point)
-        };
-        let next = mounts.iter().filter(on_the_way);
-        match next.min_by_key(|mount| mount.mount_point.as_os_str().len()) {
-            Some(next) => current = Some(next),
-            None => break,
-        }
-    }
-    current.is_some_and(|mount| mount.id == wanted.id)
+/// Whether the mount's own path ends at that mount: nothing lies over it, or over what it is in.
+fn is_in_sight(mount: &MountInfo) -> bool {
+    // The id of statx(2) is that of mountinfo (5.8).
+    let flags = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::statx(CWD, &mount.mount_point, flags, StatxFlags::MNT_ID)
+        .is_ok_and(|stat| stat.stx_mnt_id == u64::from(mount.id))
 }
 
 #[cfg(test)]

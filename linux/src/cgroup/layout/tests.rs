@@ -3,8 +3,14 @@ use expect_test::{Expect, expect};
 use super::*;
 
 fn check(mountinfo: &str, expect: Expect) {
+    check_without(&[], mountinfo, expect);
+}
+
+fn check_without(hidden: &[u32], mountinfo: &str, expect: Expect) {
     let mounts = mountinfo::parse(mountinfo).unwrap();
-    let layout = Layout::from_mounts(&mounts, &|top| vec![format!("<{}>", top.display())]);
+    let is_in_sight = |mount: &MountInfo| !hidden.contains(&mount.id);
+    let controllers_at = |top: &Path| vec![format!("<{}>", top.display())];
+    let layout = Layout::from_mounts(&mounts, &is_in_sight, &controllers_at);
     let mut text = format!("{:?}\n", layout.kind());
     for hierarchy in layout.hierarchies() {
         text += &format!(
@@ -78,7 +84,8 @@ fn of_two_mounts_the_whole_and_writable_one_is_taken() {
 #[test]
 fn a_hidden_mount_is_not_used() {
     // The v2 tree bound over the directory that all others are in.
-    check(
+    check_without(
+        &[32, 33],
         "\
 23 1 254:0 / / rw - ext4 /dev/vda rw
 31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw

@@ -5,6 +5,7 @@ mod delegate;
 mod devices;
 mod join;
 mod kill;
+mod layout;
 mod limits;
 mod limits_refused;
 mod remove;
@@ -24,6 +25,7 @@ pub(crate) fn cases() -> Vec<crate::Case> {
         devices::CASES,
         join::CASES,
         kill::CASES,
+        layout::CASES,
         limits::CASES,
         limits_refused::CASES,
         remove::CASES,
