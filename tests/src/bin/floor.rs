@@ -1,4 +1,5 @@
-//! `floor`: what the kernel itself takes for a container, as a yardstick of `cargo xtask bench`.
+//! `floor`: what the kernel itself takes for a container, and for a thing added to one, as a yardstick
+//! of `cargo xtask bench`.
 //!
 //! It makes the namespaces, mounts, device rules and cgroups of the benchmark's bundle by as few
 //! calls as there can be, and nothing else: it reads no configuration, keeps no state, checks
@@ -10,6 +11,9 @@
 //! floor start PID-FILE CGROUP ROOTFS PROGRAM [ARG...]  in the background
 //! floor exec PID PROGRAM [ARG...]
 //! floor remove CGROUP
+//! floor add-device PID DEVICE NODE RECORD              and a record that survives a power cut
+//! floor add-path PID DIRECTORY TARGET RECORD
+//! floor nothing                                        a process that starts and ends
 //! ```
 
 #![forbid(unsafe_code)]
@@ -65,7 +69,17 @@ fn call(args: &[&str]) -> Result<ExitCode> {
         }
         ["exec", pid, program @ ..] => enter(pid.parse()?, program),
         ["remove", cgroup] => Cgroups::of(cgroup)?.remove().map(|()| ExitCode::SUCCESS),
-        _ => bail!("floor run|start|exec|remove"),
+        ["add-device", pid, device, node, record] => {
+            add_device(pid, Path::new(device), node)?;
+            keep(Path::new(record)).map(|()| ExitCode::SUCCESS)
+        }
+        ["add-path", pid, directory, target, record] => {
+            // Before it enters a tree where the record's path means nothing.
+            keep(Path::new(record))?;
+            add_path(pid.parse()?, directory, target).map(|()| ExitCode::SUCCESS)
+        }
+        ["nothing"] => Ok(ExitCode::SUCCESS),
+        _ => bail!("floor run|start|exec|remove|add-device|add-path"),
     }
 }
 
@@ -330,6 +344,54 @@ fn enter(pid: i32, program: &[&str]) -> Result<ExitCode> {
         Forked::Parent { pidfd, .. } => Ok(ExitCode::from(u8::try_from(pidfd.wait()?.code())?)),
         Forked::Child => Err(program.exec()),
     }
+}
+
+/// The node, and the rule in the container's cgroup and all below it.
+fn add_device(pid: &str, device: &Path, node: &str) -> Result<()> {
+    let stat = rustix::fs::stat(device)?;
+    let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    let membership = Membership::of(Pid::new(pid.parse()?).context("a pid")?)?;
+    let layout = Layout::detect()?;
+    if let Some(hierarchy) = layout.with("devices") {
+        let path = membership.path_in(hierarchy).context("it is in every hierarchy")?;
+        let top = hierarchy.dir_of(path).context("its cgroup is seen here")?;
+        allow_below(&top, &format!("c {major}:{minor} rwm"))?;
+    }
+    let place = Path::new("/proc").join(pid).join("root").join(node.trim_start_matches('/'));
+    mknodat(CWD, place, FileType::CharacterDevice, Mode::from(0o666), stat.st_rdev)?;
+    Ok(())
+}
+
+fn allow_below(dir: &Path, rule: &str) -> Result<()> {
+    std::fs::write(dir.join("devices.allow"), rule)?;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            allow_below(&entry.path(), rule)?;
+        }
+    }
+    Ok(())
+}
+
+fn add_path(pid: i32, directory: &str, target: &str) -> Result<()> {
+    let tree = linux::mount::clone_tree_at(directory, false)?;
+    let init = PidFd::open(Pid::new(pid).context("a pid")?)?;
+    ns::enter(init.as_fd(), CloneFlags::NEWNS)?;
+    std::fs::create_dir_all(target)?;
+    let target = rustix::fs::open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    Ok(linux::mount::attach(&tree, &target)?)
+}
+
+/// A file of a record's size put in another's place: the two waits for the disk without which a
+/// power cut may undo it.
+fn keep(record: &Path) -> Result<()> {
+    let next = record.with_extension("next");
+    let file = std::fs::File::create(&next)?;
+    (&file).write_all(&[b'x'; 600])?;
+    file.sync_data()?;
+    std::fs::rename(&next, record)?;
+    let directory = record.parent().context("a record has a directory")?;
+    Ok(std::fs::File::open(directory)?.sync_all()?)
 }
 
 /// What is executed, found as a shell would.

@@ -1,7 +1,8 @@
 //! What it costs to add things to a running container, as whole command lines, and to add them again
-//! at its start; lxc-device(1) of LXC beside it, where it is installed.
+//! at its start; lxc-device(1) of LXC beside it, where it is installed, and what the kernel and the disk
+//! take by themselves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
@@ -12,6 +13,7 @@ use crate::report::Results;
 /// Who the rows are of.
 const OURS: &str = "isulad-tools";
 const LXC: &str = "lxc-device";
+const FLOOR: &str = "floor";
 /// So many in a row, and so many recorded ones at a start.
 const IN_A_ROW: usize = 100;
 const RECORDED: usize = 128;
@@ -54,6 +56,9 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
     let container = world.run(&options, &world.busybox()?, &["sleep", "86400"])?;
     let source = world.new_directory("source")?;
     let lxc = Lxc::start(world)?;
+    let bare = world.run(&["--name", "bare"], &world.busybox()?, &["sleep", "86400"])?;
+    let pid = world.isula(["inspect", "--format", "{{json .State.Pid}}", "bare"]).ok()?;
+    let floor = Floor { world, pid: pid.line().to_owned(), source: source.clone() };
     let path = path(&source, 0);
     let nic = ["web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
     for round in 0..rounds {
@@ -70,6 +75,9 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
         time("remove-nic veth", &["remove-nic", "web", "--name", "h1:e1"])?;
         time("add-path", &["add-path", "web", &path])?;
         time("remove-path", &["remove-path", "web", &path])?;
+        for (work, call) in floor.calls(round) {
+            rows.push((FLOOR, round, work, ms(call.ok()?.elapsed)));
+        }
         if let Some(lxc) = &lxc {
             for (work, verb) in [("add-device", "add"), ("remove-device", "del")] {
                 let done = lxc.device(verb).ok()?;
@@ -79,9 +87,33 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
     }
     rows.extend(in_a_row(world, &source)?);
     rows.extend(replay(world, &container, rounds)?);
+    bare.remove()?;
     container.remove()?;
     world.tool("ip").args(["link", "del", "br0"]).ok()?;
     Ok(rows)
+}
+
+/// The same done by nobody in particular, on a container of its own: see `floor.rs`.
+struct Floor<'w> {
+    world: &'w World,
+    pid: String,
+    source: PathBuf,
+}
+
+impl Floor<'_> {
+    fn calls(&self, round: u32) -> [(&'static str, Call); 3] {
+        let call = |words: [&str; 3]| {
+            let call = self.world.program(FLOOR).args([words[0], &self.pid]).args(&words[1..]);
+            call.arg(self.world.path("record.json"))
+        };
+        let (node, target) = (format!("/dev/n{round}"), format!("/data{round}"));
+        let source = self.source.to_string_lossy();
+        [
+            ("the process itself", self.world.program(FLOOR).arg("nothing")),
+            ("add-device", call(["add-device", "/dev/fuse", &node])),
+            ("add-path", call(["add-path", &source, &target])),
+        ]
+    }
 }
 
 fn path(source: &Path, number: usize) -> String {

@@ -139,7 +139,8 @@ does nothing else: it is not a runtime, but shows what of a time is the kernel's
 const HOTPLUG: &str =
     "Each figure is one command line to its end, on a running busybox container with hooks; a veth
 goes into a bridge, with an address, and up. lxc-device does the same with a container of LXC, where
-it is installed.";
+it is installed. `floor` puts the node and its rules, or the mount, into a container of its own and
+replaces a file of a record's size so that it survives a power cut, and does nothing else.";
 
 fn readme(what: &str, command: &str) -> String {
     let (title, how) = match what {
