@@ -66,6 +66,7 @@ pub fn command() -> Command {
 /// # Errors
 /// What keeps the container from starting.
 pub fn main() -> Report {
+    linux::memory::share_heap();
     run(std::env::args_os()).exit(Exit::FAILED)
 }
 

@@ -25,6 +25,12 @@ pub fn forget_startup() -> Result<()> {
     Ok(())
 }
 
+/// Has every thread take from the one heap, for a program whose threads are few and do little: a
+/// heap of its own costs a thread four changes of the address space, which wait for each other.
+pub fn share_heap() {
+    crate::raw::memory::one_heap();
+}
+
 /// The stack of the first thread.
 fn stack(maps: &str) -> Option<Range<usize>> {
     maps.lines().find(|line| line.ends_with("[stack]")).and_then(bounds)

@@ -46,3 +46,13 @@ pub(crate) fn trim_heap() {
         libc::malloc_trim(0);
     }
 }
+
+/// Has every thread take from the one heap.
+pub(crate) fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) changes a setting of the allocator, which locks itself.
+    // JUSTIFICATION: no crate wraps it.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

@@ -124,6 +124,7 @@ pub(crate) struct Context {
 /// The program.
 #[must_use]
 pub fn main() -> ExitCode {
+    linux::memory::share_heap();
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let name = PathBuf::from(name);
