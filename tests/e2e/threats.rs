@@ -33,7 +33,7 @@ pub(crate) struct Own<'w> {
 impl<'w> Own<'w> {
     pub(crate) fn new(world: &'w World) -> Result<Self> {
         let program = world.path("isula-runtime");
-        std::fs::copy(tests::world::binaries()?.join("isula-runtime"), &program)?;
+        tests::rootfs::install(&tests::world::binaries()?.join("isula-runtime"), &program)?;
         Ok(Self { world, program, console: None })
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::world::World;
 
@@ -17,6 +17,14 @@ pub fn busybox() -> Option<&'static Path> {
     FOUND
         .get_or_init(|| candidates.map(PathBuf::from).into_iter().find(|path| path.exists()))
         .as_deref()
+}
+
+/// Copies a program, by a process of its own: what a thread beside this one forks in the moment of
+/// copying has the copy open for writing until it executes, and then nobody can execute it (ETXTBSY).
+pub fn install(program: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg(program).arg(to).status().context("start cp")?;
+    ensure!(status.success(), "copy {} to {}: {status}", program.display(), to.display());
+    Ok(())
 }
 
 /// A Debian with systemd, never to be written to: `SYSC_DEBIAN`, which `cargo xtask test` sets.
@@ -50,7 +58,7 @@ impl World {
         }
         fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
         let busybox = busybox().context("no static busybox")?;
-        fs::copy(busybox, root.join("bin/busybox")).context("copy busybox")?;
+        install(busybox, &root.join("bin/busybox"))?;
         for applet in applets().iter().filter(|name| *name != "busybox") {
             symlink("busybox", root.join("bin").join(applet))?;
         }
