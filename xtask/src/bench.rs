@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Rounds of the system's boot
     #[arg(long, default_value_t = 15)]
     boots: u32,
-    /// A peer to do without: isula, crun, runc
+    /// A peer to do without: floor, isula, crun, runc, ...
     #[arg(long)]
     without: Vec<String>,
     /// Where to write, instead of docs/perf/DATE-HOST

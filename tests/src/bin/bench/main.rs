@@ -72,8 +72,17 @@ fn bench(plan: &Plan) -> Result<()> {
 }
 
 fn start(plan: &Plan, results: &mut Results) -> Result<()> {
+    let peers = peers();
+    let names: Vec<&str> = peers.iter().map(|(name, _)| *name).collect();
+    for word in &plan.without {
+        let there_is = names.join(", ");
+        ensure!(
+            names.contains(&word.as_str()),
+            "--without {word}: no such peer; there is {there_is}"
+        );
+    }
     let mut lanes = Vec::new();
-    for (name, peer) in peers() {
+    for (name, peer) in peers {
         if plan.without.iter().any(|word| word == name) {
             continue;
         }
@@ -89,6 +98,7 @@ fn start(plan: &Plan, results: &mut Results) -> Result<()> {
     repeat(&lanes, Work::Trivial, plan.rounds, results)?;
     repeat(&lanes, Work::Burst, plan.rounds.div_ceil(5), results)?;
     repeat(&lanes, Work::Memory, plan.rounds.div_ceil(5), results)?;
+    repeat(&lanes, Work::Listing, 1, results)?;
     repeat(&lanes, Work::Boot, plan.boots, results)
 }
 

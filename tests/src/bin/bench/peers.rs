@@ -30,6 +30,10 @@ pub(crate) trait Peer: Send {
     fn supervisors(&self, _: &World, _rootfs: &[PathBuf]) -> Result<Option<[f64; 3]>> {
         Ok(None)
     }
+    /// A call that lists all containers, of whom there are `count` then; none if it has no such.
+    fn list(&self, _: &World, _rootfs: &Path, _count: usize) -> Result<Option<Call>> {
+        Ok(None)
+    }
 }
 
 /// An OCI runtime command line, on bundles with or without a system call filter.
@@ -186,6 +190,21 @@ impl Peer for Isula {
         }
         Ok(Some(sum))
     }
+
+    fn list(&self, world: &World, rootfs: &Path, count: usize) -> Result<Option<Call>> {
+        let there = world.isula(["ps", "-a", "-q"]).ok()?.stdout.lines().count();
+        for number in there..count {
+            world.isula_with("create", &["--name", &listed(number)], rootfs, &["true"]).ok()?;
+        }
+        for number in count..there {
+            world.isula(["rm", &listed(number)]).ok()?;
+        }
+        Ok(Some(world.isula(["ps", "-a"])))
+    }
+}
+
+fn listed(number: usize) -> String {
+    format!("listed{number}")
 }
 
 /// The kernel's part of the same work: see `floor.rs`.

@@ -23,6 +23,8 @@ pub(crate) enum Work {
     Burst,
     /// What a supervisor takes while five containers sleep.
     Memory,
+    /// All containers listed, when there are few and when there are many.
+    Listing,
     /// Debian's systemd to `running`, an exec, a shutdown.
     Boot,
 }
@@ -35,6 +37,7 @@ pub(crate) struct Done {
 
 const BURST: usize = 50;
 const HELD: usize = 5;
+const LISTS: usize = 15;
 
 /// What is made once for all rounds.
 pub(crate) struct Stage {
@@ -67,6 +70,7 @@ impl Work {
             Work::Trivial => trivial(world, peer, stage),
             Work::Burst => burst(world, peer, stage),
             Work::Memory => memory(world, peer, stage),
+            Work::Listing => listing(world, peer, stage),
             Work::Boot => boot(world, peer, stage),
         }
     }
@@ -104,6 +108,18 @@ fn memory(world: &World, peer: &dyn Peer, stage: &Stage) -> Result<Done> {
         done.figures.push(("shim private, KiB, each of 5", private));
         done.figures.push(("shim threads", threads));
     }
+    Ok(done)
+}
+
+fn listing(world: &World, peer: &dyn Peer, stage: &Stage) -> Result<Done> {
+    let mut done = Done::default();
+    for (name, count) in [("ps -a, 100 containers", 100), ("ps -a, 1000 containers", 1000)] {
+        let Some(call) = peer.list(world, &stage.small, count)? else { break };
+        for _ in 0..LISTS {
+            done.figures.push((name, timed(&call)?));
+        }
+    }
+    peer.list(world, &stage.small, 0)?;
     Ok(done)
 }
 
