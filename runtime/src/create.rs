@@ -170,7 +170,7 @@ impl<'a> Plan<'a> {
 
     fn run(&self, undo: &mut Undo<'a>) -> Result<Created> {
         self.make_directory(undo)?;
-        let _lock = self.runtime.lock(&self.directory)?;
+        let _lock = self.runtime.lock(self.request.id)?;
         let scope = self.scope()?;
         let path = match &scope {
             Some(scope) => scope.path()?,

@@ -1,5 +1,6 @@
 //! The end of a container: what still runs, its cgroup, its poststop hooks, its state.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use linux::error::Context as _;
@@ -9,8 +10,11 @@ use tracing::warn;
 use crate::error::During as _;
 use crate::hooks::{self, Place};
 use crate::kill::{PATIENCE, cgroup_of};
-use crate::state::{Saved, Status};
+use crate::state::{FILE, Saved, Status};
 use crate::{Error, Result, Runtime};
+
+/// So many may have found a container in the moment that it goes.
+const LATE_ONES: u32 = 100;
 
 impl Runtime {
     /// Removes a stopped or just created container; with `force` one that runs, too, and then a
@@ -37,12 +41,11 @@ impl Runtime {
             Err(Error::NotFound { .. }) if force => return remove(&directory),
             saved => saved?,
         };
-        let lock = self.lock(&directory)?;
-        match self.load(id) {
-            // Another delete was faster.
+        // Another delete may have been faster.
+        let lock = match self.lock(id).and_then(|lock| self.load(id).map(|_| lock)) {
             Err(Error::NotFound { .. }) if force => return Ok(()),
-            still => drop(still?),
-        }
+            lock => lock?,
+        };
         self.stop(&saved, force)?;
         let cgroup = cgroup_of(&saved)?;
         if let Some(cgroup) = cgroup
@@ -109,8 +112,20 @@ pub(crate) fn run_poststop(saved: &Saved, told: &[String]) {
 
 /// Removes the state directory, which holds nothing but files of ours.
 pub(crate) fn remove(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => Ok(removed.during(|| format!("remove {}", directory.display()))?),
+    // First what it is found by: whoever comes now, and finds no lock, finds no container either.
+    let state = directory.join(FILE);
+    match std::fs::remove_file(&state) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed.during(|| format!("remove {}", state.display()))?,
+    }
+    // Whoever has found it just before makes a lock here for a moment.
+    let mut late_ones = 0..LATE_ONES;
+    loop {
+        match std::fs::remove_dir_all(directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error)
+                if error.kind() == ErrorKind::DirectoryNotEmpty && late_ones.next().is_some() => {}
+            removed => return Ok(removed.during(|| format!("remove {}", directory.display()))?),
+        }
     }
 }

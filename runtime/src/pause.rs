@@ -15,7 +15,7 @@ impl Runtime {
             return driver.pause();
         }
         let saved = self.load(id)?;
-        let _lock = self.lock(&self.directory(id)?)?;
+        let _lock = self.lock(id)?;
         self.require(&saved, Status::Running, "only a running container can be paused")?;
         let Some(cgroup) = cgroup_of(&saved)? else { return Err(stopped(&saved)) };
         cgroup.freeze().step(|| format!("pause container {id}"))
@@ -30,7 +30,7 @@ impl Runtime {
             return driver.resume();
         }
         let saved = self.load(id)?;
-        let _lock = self.lock(&self.directory(id)?)?;
+        let _lock = self.lock(id)?;
         self.require(&saved, Status::Paused, "only a paused container can be resumed")?;
         let Some(cgroup) = cgroup_of(&saved)? else { return Err(stopped(&saved)) };
         cgroup.thaw().step(|| format!("resume container {id}"))

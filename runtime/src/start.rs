@@ -36,7 +36,7 @@ impl Runtime {
         }
         let saved = self.load(id)?;
         let directory = self.directory(id)?;
-        let _lock = self.lock(&directory)?;
+        let _lock = self.lock(id)?;
         let init = self.living(&saved)?;
         let not_created = || Error::WrongStatus {
             id: id.to_owned(),

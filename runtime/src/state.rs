@@ -286,12 +286,20 @@ impl Runtime {
     /// Somebody holds the lock of a container that has no init yet.
     fn is_being_created(&self, saved: &Saved) -> Result<bool> {
         let lock = self.directory(&saved.id)?.join(LOCK);
-        Ok(Lock::try_exclusive(lock)?.is_none())
+        match Lock::try_exclusive(lock) {
+            // It was removed since it was found.
+            Err(error) if error.is(Errno::NOENT) => Ok(false),
+            lock => Ok(lock?.is_none()),
+        }
     }
 
     /// One verb that changes a container at a time.
-    pub(crate) fn lock(&self, directory: &Path) -> Result<Lock> {
-        Ok(Lock::with_deadline(directory.join(LOCK), LOCK_DEADLINE)?)
+    pub(crate) fn lock(&self, id: &str) -> Result<Lock> {
+        match Lock::with_deadline(self.directory(id)?.join(LOCK), LOCK_DEADLINE) {
+            // It was removed since it was found.
+            Err(error) if error.is(Errno::NOENT) => Err(Error::NotFound { id: id.to_owned() }),
+            lock => Ok(lock?),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ impl Runtime {
         }
         let resources = cgroup::resources(resources)?;
         let saved = self.load(id)?;
-        let _lock = self.lock(&self.directory(id)?)?;
+        let _lock = self.lock(id)?;
         self.living(&saved)?;
         let gone = || Error::NotRunning { id: id.to_owned(), status: Status::Stopped };
         let cgroup = cgroup_of(&saved)?.ok_or_else(gone)?;

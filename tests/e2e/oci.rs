@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -21,6 +22,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("oci::init_is_the_callers_child_and_holds_no_pipe", NEEDS, held),
         story("oci::descriptors_are_preserved", NEEDS, descriptors),
         story("oci::a_half_made_container_leaves_nothing", NEEDS, half_made),
+        story("oci::several_delete_one_at_once", NEEDS, deleted_at_once),
         story("oci::tmpfs_that_begins_with_what_it_covers", NEEDS, copy_up),
         story("oci::annotations_and_the_policy_of_the_host", NEEDS, annotations),
         story("oci::the_cgroups_it_may_make_are_bounded", NEEDS, lid),
@@ -81,6 +83,36 @@ fn create(world: &World, dir: &std::path::Path, id: &str) -> Result<()> {
     let null = std::process::Stdio::null;
     let ended = create.stdin(null()).stdout(null()).stderr(null()).status()?;
     ensure!(ended.success(), "create ended with {ended}");
+    Ok(())
+}
+
+/// Each that forces it succeeds, who looks meanwhile sees it or does not, and its hooks run once.
+fn deleted_at_once(world: &World) -> Result<()> {
+    let told = world.path("told");
+    let dir = bundle(world, &["true"], |config| {
+        let script = format!("echo gone >> {}", told.display());
+        let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
+        config["hooks"] = json!({ "poststop": [hook] });
+    })?;
+    for round in 1..=20 {
+        create(world, &dir, "several")?;
+        let verbs = [["delete", "--force", "several"], ["state", "several", ""]].repeat(3);
+        let calls = verbs.iter().map(|words| {
+            let words: Vec<_> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+            let mut call = runtime(world, &words).command();
+            call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()
+        });
+        let calls = calls.collect::<Result<Vec<_>, _>>()?;
+        for (child, words) in calls.into_iter().zip(&verbs) {
+            let ended = child.wait_with_output()?;
+            let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+            let sound = text.is_empty()
+                || words[0] == "state" && text.contains("container \"several\" does not exist");
+            ensure!(sound, "round {round}: {words:?}: {text}");
+        }
+        let times = std::fs::read_to_string(&told)?.lines().count();
+        ensure!(times == round, "round {round}: the hook has run {times} times");
+    }
     Ok(())
 }
 
