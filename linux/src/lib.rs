@@ -14,6 +14,7 @@
 //! | --- | --- | --- | --- |
 //! | clone3 with CLONE_INTO_CGROUP | 5.7 | [`fork`] straight into a v2 cgroup | - |
 //! | waitid with P_PIDFD, pidfd_open | 5.4, 5.3 | [`process::PidFd`] | - |
+//! | statx with STATX_MNT_ID | 5.8 | [`cgroup`]: which of its mounts are in sight | - |
 //! | setns on a pidfd | 5.8 | [`ns::enter`], all kinds at once | - |
 //! | open_tree, move_mount, fsopen, fsmount | 5.2 | [`mount`] | - |
 //! | openat2 with RESOLVE_IN_ROOT | 5.6 | [`root::Root`] | - |

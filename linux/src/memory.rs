@@ -7,8 +7,9 @@ use crate::{Context as _, Result, file};
 const MAPS: &str = "/proc/self/maps";
 
 /// Gives back the free pages of the heap, those that deep calls have left on the stack, and those of
-/// the program's own code and constants, which the page cache keeps: those that are still used come back at their next use, a fault each; those
-/// that only the start needed do not. For a process that has a long, quiet life before it.
+/// the program's own code and constants, which the page cache keeps: those that are still used come
+/// back at their next use, a fault each; those that only the start needed do not. For a process that
+/// has a long, quiet life before it.
 ///
 /// # Errors
 /// /proc is not there, or madvise(2) fails.

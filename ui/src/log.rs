@@ -12,6 +12,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime as _;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -95,14 +96,11 @@ pub fn init(options: &Options) -> Result<()> {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let file = match &options.file {
-        None => None,
-        Some(path) => {
-            let mut file = OpenOptions::new();
-            let file = file.create(true).append(true).mode(0o600).open(path);
-            Some(file.with_context(|| format!("open {}", path.display()))?)
-        }
+    let open = |path: &PathBuf| {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        file.with_context(|| format!("open {}", path.display()))
     };
+    let file = options.file.as_ref().map(open).transpose()?;
     let format = options.format;
     let late = Late { level, real: LazyLock::new(Box::new(move || build(level, format, file))) };
     // A second call finds a subscriber in place and leaves it: tests share a process.
@@ -113,23 +111,19 @@ pub fn init(options: &Options) -> Result<()> {
 type Real = Box<dyn Subscriber + Send + Sync>;
 
 fn build(level: LevelFilter, format: Format, file: Option<File>) -> Real {
-    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false);
-    match (file, format) {
-        (None, Format::Text) => Box::new(base.with_writer(std::io::stderr).without_time().finish()),
-        (None, Format::Json) => Box::new(base.json().with_writer(std::io::stderr).finish()),
-        (None, Format::Engine) => {
-            Box::new(base.event_format(EngineRecord).with_writer(std::io::stderr).finish())
-        }
-        (Some(file), format) => {
-            let writer = Mutex::new(file);
-            match format {
-                Format::Text => Box::new(base.with_writer(writer).finish()),
-                Format::Json => Box::new(base.json().with_writer(writer).finish()),
-                Format::Engine => {
-                    Box::new(base.event_format(EngineRecord).with_writer(writer).finish())
-                }
-            }
-        }
+    // Whoever reads stderr knows the time.
+    let has_time = file.is_some();
+    let writer = match file {
+        None => BoxMakeWriter::new(std::io::stderr),
+        Some(file) => BoxMakeWriter::new(Mutex::new(file)),
+    };
+    let base = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let base = base.with_ansi(false).with_writer(writer);
+    match format {
+        Format::Text if has_time => Box::new(base.finish()),
+        Format::Text => Box::new(base.without_time().finish()),
+        Format::Json => Box::new(base.json().finish()),
+        Format::Engine => Box::new(base.event_format(EngineRecord).finish()),
     }
 }
 

@@ -20,9 +20,9 @@ pub(crate) struct Args {
     /// Rounds of the short work
     #[arg(long, default_value_t = 25)]
     rounds: u32,
-    /// Rounds of the system's boot
-    #[arg(long, default_value_t = 15)]
-    boots: u32,
+    /// Rounds of the system's boot, 15 if nothing is said (start)
+    #[arg(long)]
+    boots: Option<u32>,
     /// A peer to do without: floor, isula, crun, runc, ...
     #[arg(long)]
     without: Vec<String>,
@@ -31,7 +31,25 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
 }
 
+/// How often a system boots when nobody says.
+const BOOTS: u32 = 15;
+
+/// Options of one benchmark that another would pass over.
+fn check(args: &Args) -> Result<()> {
+    for (option, is_given) in
+        [("--boots", args.boots.is_some()), ("--without", !args.without.is_empty())]
+    {
+        let what = &args.what;
+        ensure!(
+            what == "start" || !is_given,
+            "bench {what}: {option} is for bench start; leave it out"
+        );
+    }
+    Ok(())
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    check(args)?;
     ensure!(rustix::process::geteuid().is_root(), "bench: not root; run it as root");
     packages::install(&[packages::BUILD, packages::ROOTFS, packages::TESTS, packages::PEERS])?;
     let host = step::output(Command::new("uname").arg("-n"))?;
@@ -61,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     bench
         .arg(&args.what)
         .arg(output)
-        .args([args.rounds, args.boots].map(|count| count.to_string()));
+        .args([args.rounds, args.boots.unwrap_or(BOOTS)].map(|count| count.to_string()));
     bench.arg(format!("cargo xtask {command}")).args(&args.without);
     Err(bench.exec()).context("start the benchmark")
 }
@@ -90,4 +108,31 @@ fn installed(binaries: &Path) -> Result<PathBuf> {
         }
     }
     Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_another_benchmark_are_refused() {
+        let args = |what: &str, boots, without: &[&str]| Args {
+            what: what.to_owned(),
+            rounds: 1,
+            boots,
+            without: without.iter().map(|&name| name.to_owned()).collect(),
+            output: None,
+        };
+        let text = |args: Args| check(&args).unwrap_err().to_string();
+        assert!(check(&args("start", Some(2), &["runc"])).is_ok());
+        assert!(check(&args("hotplug", None, &[])).is_ok());
+        assert_eq!(
+            text(args("hotplug", None, &["floor"])),
+            "bench hotplug: --without is for bench start; leave it out"
+        );
+        assert_eq!(
+            text(args("lxcfs", Some(2), &[])),
+            "bench lxcfs: --boots is for bench start; leave it out"
+        );
+    }
 }

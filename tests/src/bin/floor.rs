@@ -11,7 +11,7 @@
 //! floor start PID-FILE CGROUP ROOTFS PROGRAM [ARG...]  in the background
 //! floor exec PID PROGRAM [ARG...]
 //! floor remove CGROUP
-//! floor add-device PID DEVICE NODE RECORD              and a record that survives a power cut
+//! floor add-device PID DEVICE NODE RECORD              and a record, synced
 //! floor add-path PID DIRECTORY TARGET RECORD
 //! floor nothing                                        a process that starts and ends
 //! ```
@@ -108,15 +108,7 @@ impl Cgroups {
     }
 
     fn remove(&self) -> Result<()> {
-        for (_, dir) in &self.0 {
-            // Depth first: a systemd has made more of them.
-            let below = std::fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path()));
-            for child in below.filter(|path| path.is_dir()) {
-                remove_below(&child)?;
-            }
-            std::fs::remove_dir(dir)?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|(_, dir)| remove_with_below(dir))
     }
 }
 
@@ -139,11 +131,12 @@ fn make_directory(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn remove_below(dir: &Path) -> Result<()> {
+/// Depth first: a systemd has made more of them.
+fn remove_with_below(dir: &Path) -> Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
         if path.is_dir() {
-            remove_below(&path)?;
+            remove_with_below(&path)?;
         }
     }
     Ok(std::fs::remove_dir(dir)?)

@@ -27,8 +27,8 @@ const HEADER: usize = 8 + 32;
 /// The name of the program that `profile` compiles to with this libseccomp on this kernel.
 ///
 /// The lists of a profile have an order, so equal profiles are equal text; flags and a listener are
-/// of the loading. The API level is what
-/// libseccomp found the kernel to support: the same library compiles differently on another.
+/// of the loading. The API level is what libseccomp found the kernel to support: the same library
+/// compiles differently on another.
 pub(super) fn key(profile: &LinuxSeccomp) -> Result<String> {
     let text = serde_json::to_vec(&(
         profile.default_action(),

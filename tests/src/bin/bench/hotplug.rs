@@ -1,6 +1,6 @@
 //! What it costs to add things to a running container, as whole command lines, and to add them again
-//! at its start; lxc-device(1) of LXC beside it, where it is installed, and what the kernel and the disk
-//! take by themselves.
+//! at its start; lxc-device(1) of LXC beside it, where it is installed, and what the kernel takes by
+//! itself.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

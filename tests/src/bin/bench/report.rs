@@ -140,7 +140,8 @@ const HOTPLUG: &str =
     "Each figure is one command line to its end, on a running busybox container with hooks; a veth
 goes into a bridge, with an address, and up. lxc-device does the same with a container of LXC, where
 it is installed. `floor` puts the node and its rules, or the mount, into a container of its own and
-replaces a file of a record's size so that it survives a power cut, and does nothing else.";
+replaces and syncs a file of a record's size, and does nothing else. Records are on a tmpfs: what a
+disk takes to make one last is in no figure.";
 
 fn readme(what: &str, command: &str) -> String {
     let (title, how) = match what {
