@@ -1,20 +1,20 @@
 //! A container that runs, held so that nothing done to it can hit another one.
 //!
-//! Its init is a pidfd whose start time, cgroup and namespaces have been looked at; its tree is one
-//! directory descriptor. Between these and an act there is no pid and no path any more.
+//! Its init is a pidfd whose start time or cgroup has been looked at, and whose namespaces are not
+//! the host's; its tree is one directory descriptor. Between these and an act there is no pid and no
+//! path any more. What only some acts need is looked at when it is first asked for.
 
 use std::path::{Path, PathBuf};
-
-use linux::cgroup::{Cgroup, CgroupPath, Layout};
-use linux::ns::{Kind, Namespace};
-use linux::process::{Pid, PidFd};
-use linux::root::Root;
-use rustix::fs::{Mode, OFlags};
+use std::sync::OnceLock;
 
 use crate::oci_state::OciState;
 use crate::spec::Spec;
 use crate::state::Status;
 use crate::store::Container;
+use linux::cgroup::{Cgroup, CgroupPath, Layout};
+use linux::ns::{Kind, Namespace};
+use linux::process::{Pid, PidFd};
+use linux::root::Root;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,14 +29,12 @@ pub struct Running {
     pub root: Root,
     /// Where its mounts are.
     pub mounts: Namespace,
-    /// Where its links are; `None` when it shares the host's.
-    pub network: Option<Namespace>,
     /// Its ids, when they are not the host's.
     pub user: Option<UserNamespace>,
-    /// Its cgroup: the outermost that is its own.
-    pub cgroup: Cgroup,
-    /// What its bundle says.
-    pub spec: Spec,
+    bundle: Option<PathBuf>,
+    network: OnceLock<Option<Namespace>>,
+    cgroup: OnceLock<Cgroup>,
+    spec: OnceLock<Spec>,
 }
 
 /// A user namespace and its maps, as the host sees them.
@@ -84,6 +82,8 @@ pub enum RunningError {
 
 type Result<T, E = RunningError> = std::result::Result<T, E>;
 
+const ENDED: &str = "its init has ended";
+
 impl Running {
     /// Where one of `isula`'s containers stands.
     ///
@@ -103,9 +103,9 @@ impl Running {
         let Some(init) = PidFd::open_alive(pid, start)? else {
             return Ok(Standing::Stopped);
         };
-        let spec = Spec::read(&container.dir)?;
         let id = container.id.to_string();
-        Self::hold(id, pid, init, spec, None).map(|running| Standing::Running(Box::new(running)))
+        let running = Self::hold(id, pid, init, Some(&container.dir), None)?;
+        Ok(Standing::Running(Box::new(running)))
     }
 
     /// The container whose hook we are, at a time when it has not changed its root yet, or later.
@@ -118,7 +118,10 @@ impl Running {
         let spec = Spec::read(&state.bundle)?;
         let rootfs = rootfs_of(state, &spec)?;
         let init = PidFd::open(pid)?;
-        Self::hold(state.id.clone(), pid, init, spec, Some(&rootfs))
+        let running = Self::hold(state.id.clone(), pid, init, Some(&state.bundle), Some(&rootfs))?;
+        once(&running.spec, || Ok(spec))?;
+        running.cgroup()?;
+        Ok(running)
     }
 
     /// A running container of another engine's: its init, and its bundle if it is known.
@@ -131,6 +134,7 @@ impl Running {
         start_time: Option<u64>,
         bundle: Option<&Path>,
     ) -> Result<Standing> {
+        let is_told = start_time.is_some();
         let start_time = match start_time {
             Some(start_time) => start_time,
             None => match linux::process::start_time(pid) {
@@ -141,29 +145,83 @@ impl Running {
         let Some(init) = PidFd::open_alive(pid, start_time)? else {
             return Ok(Standing::Stopped);
         };
-        let spec = bundle.map(Spec::read).transpose()?.unwrap_or_default();
-        Self::hold(id.to_owned(), pid, init, spec, None)
-            .map(|running| Standing::Running(Box::new(running)))
+        let running = Self::hold(id.to_owned(), pid, init, bundle, None)?;
+        if !is_told {
+            // Whoever has that pid now is known by its cgroup alone.
+            running.cgroup()?;
+        }
+        Ok(Standing::Running(Box::new(running)))
     }
 
     /// `rootfs`: where the tree is if the process still has the host's root.
-    fn hold(id: String, pid: Pid, init: PidFd, spec: Spec, rootfs: Option<&Path>) -> Result<Self> {
-        // By its pid, which is its own all along if it is still there at the end.
-        let mounts = Namespace::of_pid(pid, Kind::Mount)?;
+    fn hold(
+        id: String,
+        pid: Pid,
+        init: PidFd,
+        bundle: Option<&Path>,
+        rootfs: Option<&Path>,
+    ) -> Result<Self> {
+        let mounts = Namespace::of(&init, Kind::Mount)?;
         if is_ours(&mounts)? {
             return Err(not_its(&id, &format!("process {pid} lives among the host's mounts")));
         }
-        let network = Some(Namespace::of_pid(pid, Kind::Net)?);
-        let network = network.map(|ns| is_ours(&ns).map(|ours| (!ours).then_some(ns)));
-        let user = Namespace::of_pid(pid, Kind::User)?;
+        let user = Namespace::of(&init, Kind::User)?;
         let user = if is_ours(&user)? { None } else { Some(UserNamespace::of(pid, user)?) };
-        let cgroup = cgroup_of(&id, pid, &spec)?;
+        // By its pid, which is its own all along if it is still there at the end.
         let root = root_of(&id, pid, rootfs)?;
         if !init.is_alive()? {
-            return Err(not_its(&id, "its init has ended"));
+            return Err(not_its(&id, ENDED));
         }
-        let network = network.transpose()?.flatten();
-        Ok(Self { id, pid, init, root, mounts, network, user, cgroup, spec })
+        Ok(Self {
+            id,
+            pid,
+            init,
+            root,
+            mounts,
+            user,
+            bundle: bundle.map(Path::to_owned),
+            network: OnceLock::new(),
+            cgroup: OnceLock::new(),
+            spec: OnceLock::new(),
+        })
+    }
+
+    /// Where its links are; `None` when it shares the host's.
+    ///
+    /// # Errors
+    /// Its init has ended.
+    pub fn network(&self) -> Result<Option<&Namespace>> {
+        let network = once(&self.network, || {
+            let network = Namespace::of(&self.init, Kind::Net)?;
+            Ok((!is_ours(&network)?).then_some(network))
+        })?;
+        Ok(network.as_ref())
+    }
+
+    /// Its cgroup: the outermost that is its own.
+    ///
+    /// # Errors
+    /// Its init has ended, or is not in the cgroup that the bundle names.
+    pub fn cgroup(&self) -> Result<&Cgroup> {
+        once(&self.cgroup, || {
+            let cgroup = cgroup_of(&self.id, self.pid, self.spec()?)?;
+            // Still there, so the pid was its own all along.
+            if self.init.is_alive()? { Ok(cgroup) } else { Err(self.ended()) }
+        })
+    }
+
+    /// What its bundle says; nothing where that is not known.
+    ///
+    /// # Errors
+    /// The bundle's document cannot be read.
+    pub fn spec(&self) -> Result<&Spec> {
+        once(&self.spec, || {
+            Ok(self.bundle.as_deref().map(Spec::read).transpose()?.unwrap_or_default())
+        })
+    }
+
+    fn ended(&self) -> RunningError {
+        not_its(&self.id, ENDED)
     }
 
     /// Host ids of the container's root.
@@ -227,15 +285,20 @@ impl IdMap {
     }
 }
 
+/// What `cell` has, looked up if it has nothing yet.
+fn once<T>(cell: &OnceLock<T>, look: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match cell.get() {
+        Some(found) => Ok(found),
+        None => look().map(|found| cell.get_or_init(|| found)),
+    }
+}
+
 fn not_its(id: &str, reason: &str) -> RunningError {
     RunningError::NotIts { id: id.to_owned(), reason: reason.to_owned() }
 }
 
 fn is_ours(namespace: &Namespace) -> linux::Result<bool> {
-    let path = format!("/proc/thread-self/ns/{}", namespace.kind().proc_name());
-    let stat = rustix::fs::stat(&path)
-        .map_err(|errno| linux::Error::new(format!("stat {path}"), errno))?;
-    Ok(namespace.identity()? == (stat.st_dev, stat.st_ino))
+    Ok(namespace.identity()? == Namespace::current(namespace.kind())?.identity()?)
 }
 
 /// The rootfs that the bundle names: absolute, and not the host's root.
@@ -269,27 +332,18 @@ fn rootfs_of(state: &OciState, spec: &Spec) -> Result<PathBuf> {
 
 /// The tree of the process, or below it when the process still has the host's root.
 fn root_of(id: &str, pid: Pid, rootfs: Option<&Path>) -> Result<Root> {
-    let identity = |root: &Root| -> linux::Result<(u64, u64)> {
-        let stat = root.stat("")?;
-        Ok((stat.st_dev, stat.st_ino))
-    };
-    let path = format!("/proc/{pid}/root");
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &str| {
-        rustix::fs::open(path, flags, Mode::empty())
-            .map(Root::from_fd)
-            .map_err(|errno| linux::Error::new(format!("open {path}"), errno))
-    };
-    let host = identity(&open("/")?)?;
-    let root = open(&path)?;
-    if identity(&root)? != host {
+    let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
+    let host = rustix::fs::stat("/").map(identity);
+    let host = host.map_err(|errno| linux::Error::new("stat /", errno))?;
+    let root = Root::open(format!("/proc/{pid}/root"))?;
+    if identity(root.stat("")?) != host {
         return Ok(root);
     }
     let Some(rootfs) = rootfs else {
         return Err(not_its(id, &format!("process {pid} has the host's root")));
     };
     let root = root.subtree(rootfs)?;
-    if identity(&root)? == host {
+    if identity(root.stat("")?) == host {
         return Err(not_its(id, "its rootfs is the host's root"));
     }
     Ok(root)
@@ -301,11 +355,9 @@ fn cgroup_of(id: &str, pid: Pid, spec: &Spec) -> Result<Cgroup> {
     let layout = Layout::detect()?;
     let named = spec.linux.cgroups_path.as_deref().filter(|path| path.starts_with('/'));
     if let Some(path) = named {
-        let cgroup = Cgroup::open(&layout, &CgroupPath::parse(path)?)?;
-        if !cgroup.contains(&Cgroup::of(&layout, pid)?) {
-            return Err(not_its(id, &format!("process {pid} is not in its cgroup {path}")));
-        }
-        return Ok(cgroup);
+        let cgroup = Cgroup::with_process(&layout, &CgroupPath::parse(path)?, pid)?;
+        return cgroup
+            .ok_or_else(|| not_its(id, &format!("process {pid} is not in its cgroup {path}")));
     }
     let cgroup = Cgroup::around(&layout, pid, &|path| trimmed(path, id))?;
     if cgroup.dirs().all(|dir| layout.hierarchies().iter().any(|one| one.mount_point == dir)) {

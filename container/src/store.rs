@@ -163,7 +163,7 @@ impl Store {
     /// Removes every trace of a container that does not run. Its rootfs is not ours.
     pub fn remove(&self, container: &Container) -> Result<()> {
         let _store = self.lock()?;
-        let name = container.config().map(|config| config.name);
+        let name = container.name();
         // First what makes it a container; the rest is cleared away even if we are killed here.
         remove_file(&container.config_path())?;
         if let Ok(name) = name {
@@ -218,10 +218,12 @@ impl Store {
             return Ok(None);
         };
         let container = self.container(id);
-        let reserved = container.is_reserved()?;
-        let confirmed = match container.config() {
-            Ok(config) => config.name == *name,
-            Err(_) if !container.is_made() => reserved,
+        let confirmed = match container.name() {
+            Ok(found) => found == *name,
+            // In this order: a maker lets go of its lock only after its config is there.
+            Err(_) if !container.is_made() => {
+                container.is_reserved()? || container.name().is_ok_and(|found| found == *name)
+            }
             Err(error) => return Err(error),
         };
         Ok(confirmed.then_some(container.id))
@@ -299,6 +301,16 @@ impl Container {
     pub fn config(&self) -> Result<Config> {
         let path = self.config_path();
         file::read_json(&path)?.ok_or_else(|| Error::NotFound(self.id.to_string()))
+    }
+
+    /// Its name alone, which is all that it takes to find a container.
+    fn name(&self) -> Result<ContainerName> {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            name: ContainerName,
+        }
+        let named: Option<Named> = file::read_json(&self.config_path())?;
+        named.map(|named| named.name).ok_or_else(|| Error::NotFound(self.id.to_string()))
     }
 
     /// Changes what was asked for; for the holder of [`Self::seize`] or the shim's consent.
@@ -390,8 +402,8 @@ impl Container {
 
     /// The name if it can be read, else the short id.
     fn shown(&self) -> String {
-        match self.config() {
-            Ok(config) if config.name.as_str() != self.id.as_str() => config.name.to_string(),
+        match self.name() {
+            Ok(name) if name.as_str() != self.id.as_str() => name.to_string(),
             _ => self.id.short().to_owned(),
         }
     }

@@ -1,8 +1,8 @@
 //! Namespaces: naming them, holding them, entering them.
 //!
-//! A namespace is held by an open `/proc/PID/ns/KIND` (namespaces(7)); its device and inode say
-//! whether two are the same. Entering changes one thread, and some kinds only a process whose
-//! thread shares nothing: [`in_mount_ns`] and [`in_net_ns`] use a thread that ends there.
+//! A namespace is held by an open `/proc/PID/ns/KIND` (namespaces(7)), which a pidfd gives as well
+//! (Linux 6.11); its device and inode say whether two are the same. Entering changes one thread:
+//! [`in_mount_ns`] and [`in_net_ns`] go there and come back.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -102,6 +102,20 @@ impl Kind {
             Self::Time => "time",
         }
     }
+
+    /// The number of the ioctl that asks a pidfd for it: PIDFD_GET_*_NAMESPACE of linux/pidfd.h.
+    fn pidfd_ioctl(self) -> u8 {
+        match self {
+            Self::Cgroup => 1,
+            Self::Ipc => 2,
+            Self::Mount => 3,
+            Self::Net => 4,
+            Self::Pid => 5,
+            Self::Time => 7,
+            Self::User => 9,
+            Self::Uts => 10,
+        }
+    }
 }
 
 /// A namespace kept alive by an open descriptor.
@@ -115,6 +129,12 @@ impl Namespace {
     /// The namespace that the process is in; `ESRCH` when it is gone.
     pub fn of(process: &PidFd, kind: Kind) -> Result<Self> {
         let gone = || Error::new(format!("open {} namespace", kind.proc_name()), Errno::SRCH);
+        match raw::ioctl::namespace_of(process.as_fd(), kind.pidfd_ioctl()) {
+            Ok(fd) => return Ok(Self { fd, kind }),
+            Err(Errno::SRCH) => return Err(gone()),
+            // An older kernel; or it tells less than /proc does.
+            Err(_) => {}
+        }
         let pid = process.pid()?.ok_or_else(gone)?;
         let namespace = Self::of_pid(pid, kind)?;
         // Still there, so the pid was its own all along.
@@ -128,6 +148,11 @@ impl Namespace {
 
     /// The calling thread's own.
     pub fn current(kind: Kind) -> Result<Self> {
+        let fd = PidFd::of_thread()
+            .map(|thread| raw::ioctl::namespace_of(thread.as_fd(), kind.pidfd_ioctl()));
+        if let Ok(Ok(fd)) = fd {
+            return Ok(Self { fd, kind });
+        }
         Self::open(format!("/proc/thread-self/ns/{}", kind.proc_name()), kind)
     }
 
@@ -213,51 +238,87 @@ fn refused(act: &str, flags: CloneFlags, errno: Errno) -> Error {
     }
 }
 
-/// Runs `f` inside the mount namespace `fd`, on a thread that ends there: the caller stays where
-/// it is whatever `f` does. `f` should act on descriptors: every path it resolves belongs to the
-/// namespace's owner.
-pub fn in_mount_ns<T: Send>(fd: impl AsFd, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    on_own_thread(fd.as_fd(), CloneFlags::NEWNS, f)
+/// Runs `f` inside the mount namespace `fd` and comes back. `f` should act on descriptors: every
+/// path it resolves belongs to the namespace's owner.
+///
+/// The calling thread shares its root, working directory and umask with no other from here on. A
+/// process that cannot come back ends, since all it did from there would be done in a tree that is
+/// somebody else's.
+pub fn in_mount_ns<T>(fd: impl AsFd, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    among_other_mounts(|| enter(fd.as_fd(), CloneFlags::NEWNS), f)
 }
 
-/// Runs `f` inside the network namespace `fd`, on a thread that ends there. A socket that `f`
-/// opens stays bound to that namespace and can be used afterwards.
-pub fn in_net_ns<T: Send>(fd: impl AsFd, f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    on_own_thread(fd.as_fd(), CloneFlags::NEWNET, f)
+/// Runs `f` inside the network namespace `fd` and comes back, or ends the process. A socket that
+/// `f` opens stays bound to that namespace and can be used afterwards.
+pub fn in_net_ns<T>(fd: impl AsFd, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let visit = Visit { home: Namespace::current(Kind::Net)?, at_home: None };
+    enter(fd, CloneFlags::NEWNET)?;
+    visit.spend(f)
 }
 
-/// Runs `f` in a copy of the caller's mount namespace from which nothing gets out, on a thread that
-/// ends there, and the copy with it.
-pub fn in_own_mounts<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    on_a_thread(|| {
-        unshare(CloneFlags::NEWNS)?;
-        crate::mount::set_propagation("/", crate::mount::Propagation::Private, true)?;
-        f()
-    })
-}
-
-fn on_own_thread<T: Send>(
-    fd: BorrowedFd<'_>,
-    flags: CloneFlags,
-    f: impl FnOnce() -> Result<T> + Send,
-) -> Result<T> {
-    on_a_thread(|| {
-        enter(fd, flags)?;
-        f()
-    })
-}
-
-fn on_a_thread<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
-            // Threads share root and working directory, and setns(2) refuses to move a mount
-            // namespace under someone else's.
-            raw::thread::unshare_fs().during(|| "unshare the working directory")?;
+/// Runs `f` in a copy of the caller's mount namespace from which nothing gets out, and comes back as
+/// [`in_mount_ns`] does. The copy ends there.
+pub fn in_own_mounts<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    among_other_mounts(
+        || unshare(CloneFlags::NEWNS),
+        || {
+            crate::mount::set_propagation("/", crate::mount::Propagation::Private, true)?;
             f()
-        });
-        let thread = thread.during(|| "start a thread")?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        },
+    )
+}
+
+fn among_other_mounts<T>(
+    go: impl FnOnce() -> Result<()>,
+    f: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let open = |path: &str| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).during(|| format!("open {path}"))
+    };
+    let at_home = Some((open("/")?, open(".")?));
+    let visit = Visit { home: Namespace::current(Kind::Mount)?, at_home };
+    // setns(2) refuses to move a mount namespace under the root of another thread.
+    raw::thread::unshare_fs().during(|| "unshare the working directory")?;
+    go()?;
+    visit.spend(f)
+}
+
+/// A way back.
+struct Visit {
+    home: Namespace,
+    /// Root and working directory.
+    at_home: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Visit {
+    fn spend<T>(self, f: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _back = Back(&self);
+        f()
+    }
+
+    fn end(&self) -> Result<()> {
+        self.home.enter()?;
+        let Some((root, directory)) = &self.at_home else { return Ok(()) };
+        // setns(2) has put both at the root of the namespace, which need not be where they were.
+        rustix::process::fchdir(root)
+            .and_then(|()| rustix::process::chroot("."))
+            .and_then(|()| rustix::process::fchdir(directory))
+            .during(|| "go back to root and working directory")
+    }
+}
+
+/// Ends the visit, also when it panics.
+struct Back<'a>(&'a Visit);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.end() {
+            let text = format!("{error}; the process ends, left behind: what it had begun\n");
+            let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
+            process::exit_now(1);
+        }
+    }
 }
 
 fn names(flags: CloneFlags) -> String {

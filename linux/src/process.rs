@@ -79,6 +79,15 @@ impl PidFd {
             .during(|| format!("open pidfd of {pid}"))
     }
 
+    /// The calling thread; Linux 6.9, `EINVAL` before.
+    pub fn of_thread() -> Result<Self> {
+        // PIDFD_THREAD of linux/pidfd.h, which rustix does not know yet.
+        let flags = PidfdFlags::from_bits_retain(rustix::fs::OFlags::EXCL.bits());
+        rustix::process::pidfd_open(rustix::thread::gettid(), flags)
+            .map(Self)
+            .during(|| "open pidfd of the thread")
+    }
+
     /// The process that had `pid` and began at `start_time`; `None` when it is gone, whether or
     /// not another one has its pid.
     pub fn open_checked(pid: Pid, start_time: u64) -> Result<Option<Self>> {

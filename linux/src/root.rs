@@ -74,9 +74,11 @@ impl Root {
     /// What is at `path`, links followed.
     pub fn stat(&self, path: impl AsRef<Path>) -> Result<Stat> {
         let path = path.as_ref();
-        self.open_path(path, OFlags::empty())
-            .and_then(rustix::fs::fstat)
-            .during(|| act("stat", path))
+        let stat = match path.as_os_str().is_empty() {
+            true => rustix::fs::fstat(&self.fd),
+            false => self.open_path(path, OFlags::empty()).and_then(rustix::fs::fstat),
+        };
+        stat.during(|| act("stat", path))
     }
 
     /// What is at `path`; a link at the end is looked at itself.

@@ -1,6 +1,7 @@
 //! What is recorded beside what there is.
 
 use container::Running;
+use linux::cgroup::Cgroup;
 use linux::cgroup::resources::Throttle;
 
 use crate::device::{self, LimitKind};
@@ -31,10 +32,11 @@ pub fn compare(live: &Running, links: &Links, record: &Record) -> Result<Vec<Fin
         let drift = device::drift(live, device)?;
         findings.push(Finding { kind: "device", name, drift });
     }
-    let throttles = live.cgroup.throttles()?;
+    let cgroup = live.cgroup()?;
+    let throttles = cgroup.throttles()?;
     for kind in LimitKind::ALL {
         for limit in kind.of(record) {
-            let drift = limit_drift(live, kind, limit, &throttles);
+            let drift = limit_drift(cgroup, kind, limit, &throttles);
             findings.push(Finding { kind: kind.name(), name: limit.path.clone(), drift });
         }
     }
@@ -55,7 +57,7 @@ pub fn compare(live: &Running, links: &Links, record: &Record) -> Result<Vec<Fin
 }
 
 fn limit_drift(
-    live: &Running,
+    cgroup: &Cgroup,
     kind: LimitKind,
     limit: &LimitEntry,
     throttles: &[Throttle],
@@ -67,7 +69,7 @@ fn limit_drift(
             throttles.iter().find(is_its).map_or(0, |throttle| throttle.rate)
         }
         // A disk that is gone has no share, and its device is told of.
-        None => live.cgroup.weight(device).ok().flatten().map_or(0, u64::from),
+        None => cgroup.weight(device).ok().flatten().map_or(0, u64::from),
     };
     let shown = |rate: &str| if rate == "0" { "none".to_owned() } else { rate.to_owned() };
     let found = found.to_string();

@@ -53,14 +53,15 @@ pub fn lead_forcing<'a>(
         path::revert(live, bind, from.source_of(bind), undo)?;
     }
     device::lift(live, from, to, undo)?;
-    let rules = Rules::of(live, from, to);
-    for device in missing(&from.devices, &to.devices).rev() {
-        device::revert(live, device, &rules, undo)?;
-    }
-
-    for device in missing(&to.devices, &from.devices) {
-        device::apply(live, device, &rules, force, undo)
-            .map_err(|error| error.within(format!("device {}", device.path_on_host)))?;
+    if from.devices != to.devices {
+        let rules = Rules::of(live, from, to)?;
+        for device in missing(&from.devices, &to.devices).rev() {
+            device::revert(live, device, &rules, undo)?;
+        }
+        for device in missing(&to.devices, &from.devices) {
+            device::apply(live, device, &rules, force, undo)
+                .map_err(|error| error.within(format!("device {}", device.path_on_host)))?;
+        }
     }
     device::set_limits(live, from, to, undo)?;
     for bind in missing(&to.binds, &from.binds) {

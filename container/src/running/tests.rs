@@ -72,9 +72,20 @@ fn the_rootfs_is_the_bundles_and_never_the_hosts() {
 fn a_process_among_the_hosts_mounts_is_no_container() {
     let pid = Pid::current();
     let init = PidFd::open(pid).unwrap();
-    let error = Running::hold("web".into(), pid, init, Spec::default(), None).unwrap_err();
+    let error = Running::hold("web".into(), pid, init, None, None).unwrap_err();
     let text = error.to_string().replace(&pid.to_string(), "PID");
     expect!["container web: process PID lives among the host's mounts"].assert_eq(&text);
+}
+
+#[test]
+fn a_process_elsewhere_than_in_the_cgroup_of_its_bundle_is_another() {
+    let mut spec = Spec::default();
+    spec.linux.cgroups_path = Some("/system-container-toolkit/nobody".into());
+    let pid = Pid::current();
+    let error = cgroup_of("web", pid, &spec).unwrap_err();
+    let text = error.to_string().replace(&pid.to_string(), "PID");
+    expect!["container web: process PID is not in its cgroup /system-container-toolkit/nobody"]
+        .assert_eq(&text);
 }
 
 #[test]

@@ -89,6 +89,21 @@ impl Cgroup {
         Ok(Self { places, made: Vec::new(), payload })
     }
 
+    /// The cgroup at `path`, if `pid` is in it or below it in every hierarchy; `None` when it is not.
+    pub fn with_process(layout: &Layout, path: &CgroupPath, pid: Pid) -> Result<Option<Self>> {
+        let mut places = Self::of(layout, pid)?.places;
+        for place in &mut places {
+            // There while a process is in it or below it.
+            let dir = place.hierarchy.mount_point.join(path);
+            if !place.dir.starts_with(&dir) {
+                return Ok(None);
+            }
+            place.dir = dir;
+        }
+        let payload = delegate::payload_of(&places);
+        Ok(Some(Self { places, made: Vec::new(), payload }))
+    }
+
     /// The cgroups a process is in, which differ in path where its own systemd has moved it.
     pub fn of(layout: &Layout, pid: Pid) -> Result<Self> {
         let membership = Membership::of(pid)?;

@@ -1,23 +1,23 @@
 //! ioctl(2) numbers that rustix has no function for: namespaces, terminals, loop devices.
 
 use std::ffi::c_void;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 
 /// An ioctl without argument whose answer is the return value.
-struct Answer<const OPCODE: Opcode>;
+struct Answer(Opcode);
 
 // SAFETY: nothing is read or written through the argument, which is null; the return value is an
 // int whatever the ioctl.
 // JUSTIFICATION: rustix's own pattern without argument drops the return value.
-unsafe impl<const OPCODE: Opcode> Ioctl for Answer<OPCODE> {
+unsafe impl Ioctl for Answer {
     type Output = IoctlOutput;
 
     const IS_MUTATING: bool = false;
 
     fn opcode(&self) -> Opcode {
-        OPCODE
+        self.0
     }
 
     fn as_ptr(&mut self) -> *mut c_void {
@@ -37,9 +37,21 @@ unsafe impl<const OPCODE: Opcode> Ioctl for Answer<OPCODE> {
 pub(crate) fn namespace_type(fd: BorrowedFd<'_>) -> rustix::io::Result<u64> {
     // SAFETY: NS_GET_NSTYPE takes no argument and answers an int.
     // JUSTIFICATION: rustix has no ioctl of nsfs.
-    let flag =
-        unsafe { rustix::ioctl::ioctl(fd, Answer::<{ linux_raw_sys::ioctl::NS_GET_NSTYPE }>) }?;
+    let flag = unsafe { rustix::ioctl::ioctl(fd, Answer(linux_raw_sys::ioctl::NS_GET_NSTYPE)) }?;
     u64::try_from(flag).map_err(|_| crate::Errno::INVAL)
+}
+
+/// The namespace of a process or thread, close-on-exec. `number`: that of PIDFD_GET_*_NAMESPACE in
+/// linux/pidfd.h. Linux 6.11; ENOTTY before.
+pub(crate) fn namespace_of(pidfd: BorrowedFd<'_>, number: u8) -> rustix::io::Result<OwnedFd> {
+    let opcode = rustix::ioctl::opcode::none(0xff, number);
+    // SAFETY: these take no argument and answer a descriptor; another file than a pidfd does not
+    // know the number (ENOTTY).
+    // JUSTIFICATION: rustix has no ioctl of pidfds.
+    let fd = unsafe { rustix::ioctl::ioctl(pidfd, Answer(opcode)) }?;
+    // SAFETY: the kernel has just made it for us, and nobody else knows the number.
+    // JUSTIFICATION: the answer of an ioctl is a number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Asks a pid namespace for the number that one of its pids has in ours.
@@ -85,7 +97,7 @@ pub(crate) fn loop_get_free(control: BorrowedFd<'_>) -> rustix::io::Result<i32> 
     use linux_raw_sys::loop_device::LOOP_CTL_GET_FREE;
     // SAFETY: LOOP_CTL_GET_FREE takes no argument and answers an int.
     // JUSTIFICATION: rustix has no ioctl of loop devices.
-    unsafe { rustix::ioctl::ioctl(control, Answer::<LOOP_CTL_GET_FREE>) }
+    unsafe { rustix::ioctl::ioctl(control, Answer(LOOP_CTL_GET_FREE)) }
 }
 
 /// Unbinds a loop device.
@@ -93,7 +105,7 @@ pub(crate) fn loop_clear(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
     use linux_raw_sys::loop_device::LOOP_CLR_FD;
     // SAFETY: LOOP_CLR_FD takes no argument and answers an int.
     // JUSTIFICATION: rustix has no ioctl of loop devices.
-    unsafe { rustix::ioctl::ioctl(device, Answer::<LOOP_CLR_FD>) }.map(drop)
+    unsafe { rustix::ioctl::ioctl(device, Answer(LOOP_CLR_FD)) }.map(drop)
 }
 
 /// Binds a loop device to a file.

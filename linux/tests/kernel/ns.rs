@@ -10,8 +10,9 @@ use crate::tell;
 crate::cases![
     a_namespace_is_named_by_its_inode,
     only_a_namespace_of_the_kind_is_taken,
-    a_thread_visits_a_mount_namespace,
-    a_panic_stays_on_the_visiting_thread,
+    a_mount_namespace_is_visited,
+    a_panic_ends_the_visit,
+    a_visit_ends_where_it_began,
     a_socket_belongs_to_the_visited_network,
     a_gone_process_has_none,
     refusals_say_what_to_do,
@@ -62,11 +63,14 @@ fn only_a_namespace_of_the_kind_is_taken() {
     assert_eq!(Namespace::open("/mnt/bound", Kind::Net).unwrap().kind(), Kind::Net);
 }
 
-fn a_thread_visits_a_mount_namespace() {
+fn a_mount_namespace_is_visited() {
     let (mut child, pidfd) = sleeper("-m");
     let here = Namespace::current(Kind::Mount).unwrap().identity().unwrap();
     let theirs = Namespace::of(&pidfd, Kind::Mount).unwrap();
+    std::env::set_current_dir("/mnt").unwrap();
     let there = ns::in_mount_ns(&theirs, || Namespace::current(Kind::Mount)?.identity()).unwrap();
+    assert_eq!(std::env::current_dir().unwrap(), std::path::Path::new("/mnt"));
+    std::env::set_current_dir("/").unwrap();
     assert_eq!(there, theirs.identity().unwrap());
     assert_eq!(Namespace::current(Kind::Mount).unwrap().identity().unwrap(), here);
 
@@ -83,16 +87,39 @@ fn a_thread_visits_a_mount_namespace() {
     child.wait().unwrap();
 }
 
-fn a_panic_stays_on_the_visiting_thread() {
+fn a_panic_ends_the_visit() {
+    let (mut child, pidfd) = sleeper("-m");
     let here = Namespace::current(Kind::Mount).unwrap();
+    let theirs = Namespace::of(&pidfd, Kind::Mount).unwrap();
     let result = std::panic::catch_unwind(|| {
-        ns::in_mount_ns(&here, || -> linux::Result<()> { panic!("inside") })
+        ns::in_mount_ns(&theirs, || -> linux::Result<()> { panic!("inside") })
     });
     assert_eq!(result.unwrap_err().downcast_ref(), Some(&"inside"));
+    assert_eq!(Namespace::current(Kind::Mount).unwrap().identity(), here.identity());
     assert!(linux::fork(CloneFlags::empty(), None).is_ok_and(|forked| match forked {
         linux::Forked::Child => std::process::exit(0),
         linux::Forked::Parent { pidfd, .. } => pidfd.wait().unwrap().is_success(),
     }));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// A visit from below a root of our own ends there, not at the root of our mounts.
+fn a_visit_ends_where_it_began() {
+    let (mut child, pidfd) = sleeper("-m");
+    let theirs = Namespace::of(&pidfd, Kind::Mount).unwrap();
+    fs::create_dir_all("/mnt/root/work").unwrap();
+    let forked = linux::fork(CloneFlags::empty(), None).unwrap();
+    let linux::Forked::Parent { pidfd: visitor, .. } = forked else {
+        std::os::unix::fs::chroot("/mnt/root").unwrap();
+        std::env::set_current_dir("/work").unwrap();
+        let went = ns::in_mount_ns(&theirs, || Ok(fs::exists("/etc/passwd").unwrap())).unwrap();
+        let back = !fs::exists("/etc/passwd").unwrap() && fs::exists("../work").unwrap();
+        std::process::exit(i32::from(!(went && back)));
+    };
+    assert!(visitor.wait().unwrap().is_success());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn a_socket_belongs_to_the_visited_network() {

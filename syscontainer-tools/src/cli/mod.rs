@@ -44,7 +44,7 @@ use verbs::Verb;
 #[command(name = "isulad-tools", version, disable_help_subcommand = true, max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
-    global: Global,
+    _global: Global,
 }
 
 #[derive(Debug, Args)]
@@ -136,11 +136,11 @@ pub fn main() -> ExitCode {
 fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let first = std::iter::once(OsString::from(name));
     let words: Vec<OsString> = first.chain(words(arguments)).collect();
-    let parsed = parse(&words).and_then(|matches| {
-        let cli = Cli::from_arg_matches(&matches)?;
-        Ok((matches, cli))
+    let parsed = parse(&words).and_then(|(verb, matches)| {
+        let global = Global::from_arg_matches(&matches)?;
+        Ok((verb, matches, global))
     });
-    let (matches, cli) = match parsed {
+    let (verb, matches, global) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return answer(name, &error),
     };
@@ -148,12 +148,12 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let signals = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
     let ready = linux::signal::unblock(&signals).and_then(|()| privileges::keep_needed());
     if let Err(error) = ready {
-        return Output::new(name, cli.global.json).end(Err(error.into()));
+        return Output::new(name, global.json).end(Err(error.into()));
     }
-    let mut output = Output::new(name, cli.global.json);
-    match context(cli.global, output.clone_settings()) {
+    let mut output = Output::new(name, global.json);
+    match context(global, output.clone_settings()) {
         Ok(mut context) => {
-            let done = dispatch(&mut context, &matches);
+            let done = verb.run(&mut context, &matches);
             context.output.end(done)
         }
         Err(error) => output.end(Err(error)),
@@ -163,25 +163,38 @@ fn run(name: &str, arguments: impl Iterator<Item = OsString>) -> ExitCode {
 /// The grammar.
 #[must_use]
 pub fn command() -> Command {
-    program().subcommands(verbs::ALL.iter().map(Verb::command))
-}
-
-/// The grammar without any command.
-fn program() -> Command {
-    Cli::command().subcommand_required(true).arg_required_else_help(true)
+    let program = Cli::command().subcommand_required(true).arg_required_else_help(true);
+    program.subcommands(verbs::ALL.iter().map(Verb::command))
 }
 
 /// Takes the words by the grammar of the one command that they name; what that does not understand,
 /// and help, is an answer of the whole grammar.
-fn parse(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    let mut named = verbs::ALL.iter().filter(|verb| words.iter().any(|word| word == verb.name));
-    if let (verb, None) = (named.next(), named.next()) {
-        match program().subcommands(verb.map(Verb::command)).try_get_matches_from(words) {
-            Err(error) if error.kind() != ErrorKind::DisplayVersion => {}
-            parsed => return parsed,
+fn parse(words: &[OsString]) -> Result<(&'static Verb, ArgMatches), clap::Error> {
+    let has = |text: &str| words.iter().any(|word| word == text);
+    let mut named = verbs::ALL.iter().filter(|verb| has(verb.name));
+    match (named.next(), named.next()) {
+        (Some(verb), None) if !has("--") => {
+            if let Ok(matches) = verb.alone(Cli::command()).try_get_matches_from(words) {
+                return Ok((verb, matches));
+            }
         }
+        (None, _) => {
+            let parsed = Cli::command().try_get_matches_from(words);
+            if let Some(version) = parsed.err().filter(|e| e.kind() == ErrorKind::DisplayVersion) {
+                return Err(version);
+            }
+        }
+        _ => {}
     }
-    command().try_get_matches_from(words)
+    parse_by_all(words)
+}
+
+fn parse_by_all(words: &[OsString]) -> Result<(&'static Verb, ArgMatches), clap::Error> {
+    let mut matches = command().try_get_matches_from(words)?;
+    let (name, matches) = matches.remove_subcommand().expect("the grammar asks for a command");
+    let mut verbs = verbs::ALL.iter();
+    let verb = verbs.find(|verb| verb.name == name).expect("the grammar has no others");
+    Ok((verb, matches))
 }
 
 /// The words as the grammar knows them: the predecessor took `-name` for `--name`, and `=true` and
@@ -265,13 +278,6 @@ fn context(global: Global, output: Output) -> Result<Context> {
         timeout: Duration::from_secs(global.timeout),
         output,
     })
-}
-
-fn dispatch(context: &mut Context, matches: &ArgMatches) -> Result<()> {
-    let (name, matches) = matches.subcommand().expect("the grammar asks for a command");
-    let mut verbs = verbs::ALL.iter();
-    let verb = verbs.find(|verb| verb.name == name).expect("the grammar has no others");
-    verb.run(context, matches)
 }
 
 /// What becomes of a start when something that was added cannot be had any more.

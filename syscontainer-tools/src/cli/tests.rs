@@ -3,21 +3,22 @@ use super::*;
 #[test]
 fn the_grammar_has_no_contradiction() {
     command().debug_assert();
+    for verb in verbs::ALL {
+        verb.alone(Cli::command()).debug_assert();
+    }
 }
 
 #[test]
 fn options_stand_anywhere_with_one_dash_or_two() {
     let parse = |line: &str| {
         let arguments: Vec<_> = words(line.split(' ').map(OsString::from)).collect();
-        let matches = parse(&arguments).unwrap();
-        let cli = Cli::from_arg_matches(&matches).unwrap();
-        let arguments = match matches.subcommand().unwrap() {
-            ("list-device", list) => {
-                format!("{:?}", device::ListDeviceArgs::from_arg_matches(list))
-            }
-            (_, add) => format!("{:?}", device::AddDeviceArgs::from_arg_matches(add)),
+        let (verb, matches) = parse(&arguments).unwrap();
+        let global = Global::from_arg_matches(&matches).unwrap();
+        let arguments = match verb.name {
+            "list-device" => format!("{:?}", device::ListDeviceArgs::from_arg_matches(&matches)),
+            _ => format!("{:?}", device::AddDeviceArgs::from_arg_matches(&matches)),
         };
-        format!("{cli:?} {arguments}")
+        format!("{global:?} {arguments}")
     };
     let plain = parse("isulad-tools --debug list-device --pretty --sub-partition web");
     for other in [
@@ -34,11 +35,15 @@ fn options_stand_anywhere_with_one_dash_or_two() {
 /// One command's grammar answers as all of them do.
 #[test]
 fn a_word_that_is_no_command_is_none() {
-    let outcome = |line: &str, whole: bool| {
+    let outcome = |line: &str, parse: fn(&[OsString]) -> Result<_, clap::Error>| {
         let words: Vec<_> = line.split(' ').map(OsString::from).collect();
-        let parsed = if whole { command().try_get_matches_from(&words) } else { parse(&words) };
-        match parsed {
-            Ok(matches) => matches.subcommand().unwrap().0.to_owned(),
+        match parse(&words) {
+            Ok((verb, matches)) => {
+                let verb: &Verb = verb;
+                let global = Global::from_arg_matches(&matches).unwrap();
+                let named = matches.get_one::<String>("container");
+                format!("{} {global:?} {named:?}", verb.name)
+            }
             Err(error) => error.to_string(),
         }
     };
@@ -51,10 +56,17 @@ fn a_word_that_is_no_command_is_none() {
         "isulad-tools --log add-nic list-nic web",
         "isulad-tools --log add-nic",
         "isulad-tools --log add-nic lits-nic web",
+        "isulad-tools --log list-nic web",
+        "isulad-tools --log list-nic web other",
+        "isulad-tools --log list-nic list-nic web",
+        "isulad-tools list-nic list-nic",
+        "isulad-tools list-nic -- list-nic",
+        "isulad-tools -- list-nic web",
+        "isulad-tools list-nic web --json --timeout 5",
         "isulad-tools list-nic web extra",
         "isulad-tools list-nic --log",
         "isulad-tools nothing",
     ] {
-        assert_eq!(outcome(line, false), outcome(line, true), "{line}");
+        assert_eq!(outcome(line, parse), outcome(line, parse_by_all), "{line}");
     }
 }

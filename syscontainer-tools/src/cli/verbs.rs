@@ -1,11 +1,10 @@
 //! The commands: what they are called, how they are written, what they do.
 //!
-//! A grammar is made for the command that is asked for. To make all of them, with the options that
-//! each has in common with the others, takes longer than most of what they do. clap's `defer` puts
-//! off a command's own options, not those in common: a start of 1.6 ms and 167 page faults, where
-//! this takes 1.1 ms and 89.
+//! A grammar is made for the command that is asked for, as that of a program which has no others. To
+//! make all of them, with the options that each has in common with the others, takes longer than
+//! most of what they do. clap's `defer` puts off a command's own options, not those in common.
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, device, inspect, nic, path, plain, recover, relabel, route, watch};
 use crate::error::{Error, Result};
@@ -56,6 +55,13 @@ pub(super) const ALL: &[Verb] = verbs! {
 impl Verb {
     pub(super) fn command(&self) -> Command {
         (self.grammar)(Command::default().name(self.name))
+    }
+
+    /// The grammar of `program` for this command and no other: its word is the first that is no
+    /// option.
+    pub(super) fn alone(&self, program: Command) -> Command {
+        let word = Arg::new("COMMAND").required(true).value_parser([self.name]);
+        (self.grammar)(program.arg(word))
     }
 
     pub(super) fn run(&self, context: &mut Context, matches: &ArgMatches) -> Result<()> {

@@ -24,9 +24,9 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn of(live: &Running, from: &Record, to: &Record) -> Rc<Self> {
-        let (before, after) = (rules::of(&live.spec, from), rules::of(&live.spec, to));
-        Rc::new(Self { before, after })
+    pub(crate) fn of(live: &Running, from: &Record, to: &Record) -> Result<Rc<Self>> {
+        let spec = live.spec()?;
+        Ok(Rc::new(Self { before: rules::of(spec, from), after: rules::of(spec, to) }))
     }
 }
 
@@ -48,18 +48,19 @@ pub(crate) fn apply<'a>(
             node.number
         )));
     }
+    let (spec, devices) = (live.spec()?, live.cgroup()?.devices());
     // A v2 program cannot be read, and has to be written anew whole.
-    if live.spec.linux.resources.devices.is_none()
-        && live.cgroup.devices().is_program()?
-        && live.spec == container::Spec::default()
+    if spec.linux.resources.devices.is_none()
+        && devices.is_program()?
+        && *spec == container::Spec::default()
     {
         return Err(Error::Unsupported(
             "its other device rules are not known; name its bundle with --bundle".into(),
         ));
     }
-    if live.cgroup.devices().grant(&rule, &rules.after)? == Change::Made {
+    if devices.grant(&rule, &rules.after)? == Change::Made {
         let rules = Rc::clone(rules);
-        undo.push("device rule", move || live.cgroup.devices().withdraw(&rule, &rules.before));
+        undo.push("device rule", move || devices.withdraw(&rule, &rules.before));
     }
     node::make(live, Path::new(&device.path_in_container), node, force, undo)
 }
@@ -80,9 +81,10 @@ pub(crate) fn revert<'a>(
         gid: 0,
     };
     node::remove(live, Path::new(&device.path_in_container), node, undo)?;
-    if live.cgroup.devices().withdraw(&rule, &rules.after)? == Change::Made {
+    let devices = live.cgroup()?.devices();
+    if devices.withdraw(&rule, &rules.after)? == Change::Made {
         let rules = Rc::clone(rules);
-        undo.push("device rule", move || live.cgroup.devices().grant(&rule, &rules.before));
+        undo.push("device rule", move || devices.grant(&rule, &rules.before));
     }
     Ok(())
 }
@@ -92,7 +94,7 @@ pub(crate) fn drift(live: &Running, device: &DeviceEntry) -> Result<Option<Strin
     let Some(rule) = rules::of_entry(device) else {
         return Ok(Some("is no device that can be".into()));
     };
-    if live.cgroup.devices().lets_through(&rule)? == Some(false) {
+    if live.cgroup()?.devices().lets_through(&rule)? == Some(false) {
         return Ok(Some("may not be opened".into()));
     }
     let kind = if device.kind == "b" { DeviceKind::Block } else { DeviceKind::Char };

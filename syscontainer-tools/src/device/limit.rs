@@ -105,7 +105,7 @@ fn set(live: &Running, kind: LimitKind, device: DeviceNumber, value: u64) -> Res
         }
     };
     let resources = Resources { block, ..Resources::default() };
-    live.cgroup.update(&resources).map_err(|error| {
+    live.cgroup()?.update(&resources).map_err(|error| {
         let refused = Error::from(error);
         match kind {
             LimitKind::Weight => Error::Unsupported(format!(
@@ -136,7 +136,7 @@ pub(crate) fn check_weights(live: &Running, limits: &[QosLimit]) -> Result<()> {
     let asked = |limit: &&QosLimit| limit.kind == LimitKind::Weight && limit.value != 0;
     for limit in limits.iter().filter(asked) {
         let disk = BlockDevice::of(host::node(&limit.device)?.number)?;
-        if live.cgroup.shares(disk.number)?.is_some() {
+        if live.cgroup()?.shares(disk.number)?.is_some() {
             continue;
         }
         let scheduler = disk.scheduler()?.unwrap_or_else(|| "none".into());

@@ -20,7 +20,7 @@ pub(crate) fn tell(live: &Running, from: &Record, to: &Record) {
     if from.devices == to.devices || !live.root.exists(UDEV).unwrap_or(false) {
         return;
     }
-    let Some(network) = &live.network else { return };
+    let Ok(Some(network)) = live.network() else { return };
     let told = [("remove", &from.devices, &to.devices), ("add", &to.devices, &from.devices)];
     for (action, these, those) in told {
         for device in these.iter().filter(|device| !those.contains(device)) {

@@ -172,7 +172,7 @@ pub(crate) fn retire_earlier(live: &Running, links: &Links) -> Result<()> {
         return Ok(());
     }
     let pinned = links.pinned(&live.id)?;
-    let is_this = match (&pinned, &live.network) {
+    let is_this = match (&pinned, live.network()?) {
         (Some(pinned), Some(network)) => pinned.identity()? == network.identity()?,
         _ => false,
     };
@@ -217,7 +217,7 @@ pub(crate) fn drift(live: &Running, links: &Links, entry: &NicEntry) -> Result<O
 }
 
 fn network(live: &Running) -> Result<&Namespace> {
-    live.network.as_ref().ok_or_else(|| Error::Unsupported("the container has no network".into()))
+    live.network()?.ok_or_else(|| Error::Unsupported("the container has no network".into()))
 }
 
 fn wanted(nic: &NicRequest) -> Values {

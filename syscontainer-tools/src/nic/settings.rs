@@ -33,7 +33,7 @@ pub(crate) struct Values {
 
 impl Sockets {
     pub(crate) fn of(live: &Running) -> Result<Rc<Self>> {
-        let Some(network) = &live.network else {
+        let Some(network) = live.network()? else {
             return Err(Error::Unsupported(
                 "the container shares the host's network; links and routes are for containers with \
                  a network of their own"

@@ -23,7 +23,7 @@ pub(super) struct Sample {
 impl Sample {
     pub(super) fn take(container: &Container) -> Result<Self> {
         match Running::of(container)? {
-            Standing::Running(running) => Self::of(&running.cgroup),
+            Standing::Running(running) => Self::of(running.cgroup()?),
             Standing::Stopped | Standing::Starting => Ok(Self::nothing()),
         }
     }

@@ -3,11 +3,11 @@
 //! itself.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tests::{Call, Container, World};
 
+use crate::clock::timed;
 use crate::report::Results;
 
 /// Who the rows are of.
@@ -42,10 +42,6 @@ pub(crate) fn bench(rounds: u32, results: &mut Results) -> Result<()> {
 
 type Rows = Vec<(&'static str, u32, &'static str, f64)>;
 
-fn ms(elapsed: Duration) -> f64 {
-    elapsed.as_secs_f64() * 1000.0
-}
-
 fn measure(world: &World, rounds: u32) -> Result<Rows> {
     let mut rows = Rows::new();
     world.tool("ip").args(["link", "add", "br0", "type", "bridge"]).ok()?;
@@ -63,8 +59,7 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
     let nic = ["web", "--type", "veth", "--bridge", "br0", "--name", "h1:e1"];
     for round in 0..rounds {
         let mut time = |work: &'static str, words: &[&str]| -> Result<()> {
-            let done = world.tools(words).ok()?;
-            rows.push((OURS, round, work, ms(done.elapsed)));
+            rows.push((OURS, round, work, timed(&world.tools(words))?));
             Ok(())
         };
         time("the process itself", &["--version"])?;
@@ -76,12 +71,11 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
         time("add-path", &["add-path", "web", &path])?;
         time("remove-path", &["remove-path", "web", &path])?;
         for (work, call) in floor.calls(round) {
-            rows.push((FLOOR, round, work, ms(call.ok()?.elapsed)));
+            rows.push((FLOOR, round, work, timed(&call)?));
         }
         if let Some(lxc) = &lxc {
             for (work, verb) in [("add-device", "add"), ("remove-device", "del")] {
-                let done = lxc.device(verb).ok()?;
-                rows.push((LXC, round, work, ms(done.elapsed)));
+                rows.push((LXC, round, work, timed(&lxc.device(verb))?));
             }
         }
     }
@@ -122,14 +116,14 @@ fn path(source: &Path, number: usize) -> String {
 
 /// Each a command of its own, and there are more every time.
 fn in_a_row(world: &World, source: &Path) -> Result<Rows> {
-    let mut sum = Duration::ZERO;
+    let mut sum = 0.0;
     for number in 0..RECORDED {
-        let done = world.tools(["add-path", "web", &path(source, number)]).ok()?;
+        let took = timed(&world.tools(["add-path", "web", &path(source, number)]))?;
         if number < IN_A_ROW {
-            sum += done.elapsed;
+            sum += took;
         }
     }
-    Ok(vec![(OURS, 0, "100 times add-path", ms(sum))])
+    Ok(vec![(OURS, 0, "100 times add-path", sum)])
 }
 
 /// A start with a full record, beside one without.
@@ -138,8 +132,7 @@ fn replay(world: &World, container: &Container<'_>, rounds: u32) -> Result<Rows>
     let mut start = |work: &'static str| -> Result<()> {
         for round in 0..rounds.div_ceil(5) {
             container.isula("stop", ["-t", "0"]).ok()?;
-            let started = container.isula("start", [""; 0]).ok()?;
-            rows.push((OURS, round, work, ms(started.elapsed)));
+            rows.push((OURS, round, work, timed(&container.isula("start", [""; 0]))?));
         }
         Ok(())
     };

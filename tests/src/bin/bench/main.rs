@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 
 mod bundle;
+mod clock;
 mod hotplug;
 mod lane;
 mod peers;

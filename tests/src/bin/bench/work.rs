@@ -6,9 +6,10 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tests::{Call, World, wait};
 
+use crate::clock::{milliseconds, quiet, timed};
 use crate::peers::Peer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,23 +163,4 @@ fn boot(world: &World, peer: &dyn Peer, stage: &Stage) -> Result<Done> {
         peer.remove(world, &id).ok()?;
     }
     Ok(Done { figures, ..Done::default() })
-}
-
-fn quiet(call: &Call) -> std::process::Command {
-    let mut command = call.command();
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-/// Milliseconds from starting it to its end; a failure is told with its output.
-fn timed(call: &Call) -> Result<f64> {
-    let started = Instant::now();
-    let status = quiet(call).status().context("start it")?;
-    let elapsed = started.elapsed();
-    ensure!(status.success(), "{status}: {}", tests::command::show(call.argv()));
-    Ok(milliseconds(elapsed))
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
