@@ -1,5 +1,7 @@
 //! The mounts that a process sees: proc_pid_mountinfo(5).
 
+mod statmount;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -85,13 +87,20 @@ pub fn of_self() -> Result<Vec<MountInfo>> {
     parse(file::read("/proc/thread-self/mountinfo")?)
 }
 
-/// Those of them whose filesystem's type begins with `fstype`. A host has thousands of mounts, and
-/// taking them all apart takes milliseconds.
-pub fn of_self_with(fstype: &str) -> Result<Vec<MountInfo>> {
+/// Those of them that are cgroup hierarchies, in no order. A host has thousands of mounts, and to
+/// have the kernel write down all of them takes milliseconds.
+pub fn cgroups_of_self() -> Result<Vec<MountInfo>> {
+    // CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h.
+    const MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
+    // Not an error of the caller's: an older kernel, or somebody's seccomp filter.
+    statmount::of_self_with(|magic| MAGIC.contains(&magic)).or_else(|_| cgroups_by_text())
+}
+
+fn cgroups_by_text() -> Result<Vec<MountInfo>> {
     // Blanks in paths are escaped, so the mark is the only one of its kind in a line.
-    let mark = [b" - ", fstype.as_bytes()].concat();
+    const MARK: &[u8] = b" - cgroup";
     let text = file::read("/proc/thread-self/mountinfo")?;
-    parse_lines(&text, |line| line.windows(mark.len()).any(|part| part == mark))
+    parse_lines(&text, |line| line.windows(MARK.len()).any(|part| part == MARK))
 }
 
 /// The mounts that `pid` sees.

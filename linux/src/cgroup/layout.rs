@@ -84,7 +84,7 @@ pub struct Layout {
 impl Layout {
     /// Looks at the calling process's mounts.
     pub fn detect() -> Result<Self> {
-        let mounts = mountinfo::of_self_with("cgroup")?;
+        let mounts = mountinfo::cgroups_of_self()?;
         let layout = Self::from_mounts(&mounts, &is_in_sight, &controllers_at);
         if layout.hierarchies.is_empty() {
             return Err(Error::new("find cgroups in /proc/self/mountinfo", Errno::NOENT)
@@ -123,7 +123,7 @@ impl Layout {
         Self { hierarchies }
     }
 
-    /// Every hierarchy, in the order of mountinfo.
+    /// Every hierarchy.
     pub fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
     }

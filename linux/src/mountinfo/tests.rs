@@ -51,6 +51,24 @@ fn our_own_has_a_root_and_proc() {
     assert_eq!(of(Pid::current()).unwrap(), mounts);
 }
 
+#[test]
+fn the_kernel_says_the_same_in_both_ways() {
+    let asked = statmount::of_self_with(|_| true);
+    if crate::kernel::version() < (6, 13) {
+        asked.unwrap_err();
+        return;
+    }
+    let asked = asked.unwrap();
+    let told = of_self().unwrap();
+    for mount in &asked {
+        let same = told.iter().find(|other| other.id == mount.id).unwrap();
+        assert_eq!(mount, same);
+    }
+    // But for the one on which everything else is.
+    let missing = told.iter().filter(|mount| asked.iter().all(|other| other.id != mount.id));
+    assert!(missing.count() <= 1, "{asked:?}");
+}
+
 proptest! {
     #[test]
     fn unescape_is_the_inverse_of_the_kernels_escape(path: Vec<u8>) {

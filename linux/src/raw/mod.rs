@@ -1,6 +1,6 @@
 //! Every `unsafe` of the workspace, one call a block.
 //!
-//! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`: rustix and nix have no
+//! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`, `statmount`: rustix and nix have no
 //! wrapper.
 //! `descriptor`: dup3 onto a number whose owner is out of reach.
 //! `ethtool`: network devices have ioctls that rustix does not know.
@@ -26,6 +26,7 @@ pub(crate) mod process;
 pub mod seccomp;
 pub(crate) mod signal;
 pub(crate) mod socket;
+pub(crate) mod statmount;
 pub(crate) mod thread;
 
 /// The errno that the C library keeps of the last failed call.

@@ -21,6 +21,7 @@ crate::cases![
     move_over_root_changes_root,
     detach_by_descriptor,
     a_single_file_is_mounted,
+    hierarchies_are_found_as_mountinfo_has_them,
 ];
 
 fn dir(path: &str) -> File {
@@ -269,4 +270,35 @@ fn a_single_file_is_mounted() {
     let tree = mount::clone_tree_at("/mnt/source", false).unwrap();
     mount::attach(&tree, File::open("/mnt/target").unwrap()).unwrap();
     assert_eq!(tell("cat", &["/mnt/target"]), "text");
+}
+
+/// By statmount(2) where the kernel has it: the same as the text says, whatever they are called.
+fn hierarchies_are_found_as_mountinfo_has_them() {
+    let found = || linux::mountinfo::cgroups_of_self().unwrap();
+    let top = found().remove(0).mount_point;
+    let propagations = [Propagation::Private, Propagation::Shared, Propagation::Slave];
+    for (name, propagation) in ["/mnt/a b", "/mnt/c\\040d", "/mnt/e\tf\n"].iter().zip(propagations)
+    {
+        let copy = mount::clone_tree_at(&top, false).unwrap();
+        let attributes = Attributes {
+            set: Flags::READ_ONLY | Flags::NOSUID,
+            atime: Some(Atime::Never),
+            propagation: Some(propagation),
+            ..Attributes::default()
+        };
+        mount::set_attributes(&copy, &attributes, false).unwrap();
+        mount::attach(&copy, dir(name)).unwrap();
+    }
+    mount::attach(tmpfs(), dir("/mnt/a b")).unwrap();
+    let sorted = |mut mounts: Vec<linux::mountinfo::MountInfo>| {
+        mounts.retain(|mount| mount.fstype.starts_with("cgroup"));
+        mounts.sort_by_key(|mount| mount.id);
+        mounts
+    };
+    assert_eq!(sorted(found()), sorted(linux::mountinfo::of_self().unwrap()));
+    let layout = linux::cgroup::Layout::detect().unwrap();
+    let dirs: Vec<_> = layout.hierarchies().iter().map(|one| one.mount_point.clone()).collect();
+    assert!(dirs.contains(&top), "{dirs:?}");
+    let hidden = Vec::from_iter(dirs.iter().filter(|dir| dir.starts_with("/mnt")));
+    assert!(hidden.is_empty(), "of one hierarchy the writable mount is taken: {hidden:?}");
 }

@@ -13,6 +13,7 @@
 //! floor remove CGROUP
 //! floor add-device PID DEVICE NODE RECORD              and a record, synced
 //! floor add-path PID DIRECTORY TARGET RECORD
+//! floor add-nic PID BRIDGE HOST INSIDE ADDRESS RECORD  a pair of links, both up
 //! floor nothing                                        a process that starts and ends
 //! ```
 
@@ -20,12 +21,15 @@
 
 use std::ffi::{CStr, CString};
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use linux::cgroup::{Hierarchy, Layout, Membership, Version};
+use linux::netlink::{LinkAddress, LinkChange, NewKind, NewLink, PeerLink, Socket};
+use linux::ns::{Kind, Namespace};
 use linux::process::{Pid, PidFd};
 use linux::{CloneFlags, Forked, exec, fork, ns};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, symlinkat};
@@ -78,8 +82,12 @@ fn call(args: &[&str]) -> Result<ExitCode> {
             keep(Path::new(record))?;
             add_path(pid.parse()?, directory, target).map(|()| ExitCode::SUCCESS)
         }
+        ["add-nic", pid, bridge, host, inside, address, record] => {
+            add_nic(pid.parse()?, bridge, [host, inside], address.parse()?)?;
+            keep(Path::new(record)).map(|()| ExitCode::SUCCESS)
+        }
         ["nothing"] => Ok(ExitCode::SUCCESS),
-        _ => bail!("floor run|start|exec|remove|add-device|add-path"),
+        _ => bail!("floor run|start|exec|remove|add-device|add-path|add-nic"),
     }
 }
 
@@ -373,6 +381,24 @@ fn add_path(pid: i32, directory: &str, target: &str) -> Result<()> {
     std::fs::create_dir_all(target)?;
     let target = rustix::fs::open(target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     Ok(linux::mount::attach(&tree, &target)?)
+}
+
+fn add_nic(pid: i32, bridge: &str, [host, inside]: [&str; 2], ip: IpAddr) -> Result<()> {
+    let init = PidFd::open(Pid::new(pid).context("a pid")?)?;
+    let network = Namespace::of(&init, Kind::Net)?;
+    let links = Socket::open()?;
+    let bridge = links.link_by_name(bridge)?.context("no such bridge")?;
+    let peer = LinkChange { namespace: Some(network.as_fd()), ..LinkChange::default() };
+    links.add_link(&NewLink {
+        name: host,
+        kind: NewKind::Veth(PeerLink { name: inside, change: peer }),
+        change: LinkChange { up: Some(true), master: Some(bridge.index), ..LinkChange::default() },
+    })?;
+    network.enter()?;
+    let links = Socket::open()?;
+    let index = links.link_by_name(inside)?.context("the other end is there")?.index;
+    links.add_address(index, LinkAddress { ip, prefix: 24 })?;
+    Ok(links.change_link(index, &LinkChange { up: Some(true), ..LinkChange::default() })?)
 }
 
 /// A file of a record's size put in another's place: the two waits for the disk without which a

@@ -6,7 +6,7 @@ use super::lexer::{Kind, pieces};
 use super::places;
 
 /// How often `unsafe` stands in `linux/src/raw/`. A change of this number is a visible one.
-const UNSAFE: usize = 43;
+const UNSAFE: usize = 45;
 
 /// What one file says.
 #[derive(Debug, Default)]

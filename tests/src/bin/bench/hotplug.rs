@@ -73,6 +73,7 @@ fn measure(world: &World, rounds: u32) -> Result<Rows> {
         for (work, call) in floor.calls(round) {
             rows.push((FLOOR, round, work, timed(&call)?));
         }
+        world.tool("ip").args(["link", "del", "f1"]).ok()?;
         if let Some(lxc) = &lxc {
             for (work, verb) in [("add-device", "add"), ("remove-device", "del")] {
                 rows.push((LXC, round, work, timed(&lxc.device(verb))?));
@@ -95,8 +96,8 @@ struct Floor<'w> {
 }
 
 impl Floor<'_> {
-    fn calls(&self, round: u32) -> [(&'static str, Call); 3] {
-        let call = |words: [&str; 3]| {
+    fn calls(&self, round: u32) -> [(&'static str, Call); 4] {
+        let call = |words: &[&str]| {
             let call = self.world.program(FLOOR).args([words[0], &self.pid]).args(&words[1..]);
             call.arg(self.world.path("record.json"))
         };
@@ -104,8 +105,9 @@ impl Floor<'_> {
         let source = self.source.to_string_lossy();
         [
             ("the process itself", self.world.program(FLOOR).arg("nothing")),
-            ("add-device", call(["add-device", "/dev/fuse", &node])),
-            ("add-path", call(["add-path", &source, &target])),
+            ("add-device", call(&["add-device", "/dev/fuse", &node])),
+            ("add-nic veth", call(&["add-nic", "br0", "f1", "e1", "10.0.0.3"])),
+            ("add-path", call(&["add-path", &source, &target])),
         ]
     }
 }
