@@ -332,18 +332,16 @@ fn rootfs_of(state: &OciState, spec: &Spec) -> Result<PathBuf> {
 
 /// The tree of the process, or below it when the process still has the host's root.
 fn root_of(id: &str, pid: Pid, rootfs: Option<&Path>) -> Result<Root> {
-    let identity = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino);
-    let host = rustix::fs::stat("/").map(identity);
-    let host = host.map_err(|errno| linux::Error::new("stat /", errno))?;
+    let host = linux::root::own_identity()?;
     let root = Root::open(format!("/proc/{pid}/root"))?;
-    if identity(root.stat("")?) != host {
+    if root.identity()? != host {
         return Ok(root);
     }
     let Some(rootfs) = rootfs else {
         return Err(not_its(id, &format!("process {pid} has the host's root")));
     };
     let root = root.subtree(rootfs)?;
-    if identity(root.stat("")?) == host {
+    if root.identity()? == host {
         return Err(not_its(id, "its rootfs is the host's root"));
     }
     Ok(root)

@@ -13,10 +13,21 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 
 use crate::device::{DeviceKind, DeviceNode, DeviceNumber};
 use crate::{Change, Context, Errno, Error, Result, fault, file};
+
+/// [`Root::identity`] of the caller's own root.
+pub fn own_identity() -> Result<(u32, u32, u64)> {
+    identity(CWD, "/").during(|| "stat /")
+}
+
+fn identity(dir: impl AsFd, path: &str) -> rustix::io::Result<(u32, u32, u64)> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(dir, path, flags, StatxFlags::INO)?;
+    Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+}
 
 /// An open directory that paths cannot leave.
 #[derive(Debug)]
@@ -79,6 +90,11 @@ impl Root {
             false => self.open_path(path, OFlags::empty()).and_then(rustix::fs::fstat),
         };
         stat.during(|| act("stat", path))
+    }
+
+    /// Device and inode of the directory itself, without asking a filesystem that may not answer.
+    pub fn identity(&self) -> Result<(u32, u32, u64)> {
+        identity(&self.fd, "").during(|| "stat a root")
     }
 
     /// What is at `path`; a link at the end is looked at itself.

@@ -2,7 +2,9 @@
 //! filesystem in it), or never.
 //!
 //! A blocked system call cannot be taken back, so the whole process goes, the blocked call with it.
-//! What it was about to do is written down: the next command takes back what was done of it.
+//! What it was about to do is written down: the next command takes back what was done of it. Where
+//! the filesystem has taken a question and keeps it, the kernel lets nobody go before it answers or
+//! ends (request_wait_answer() of fs/fuse/dev.c): that is told, and so is what ends it.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
@@ -23,14 +25,30 @@ struct Watch {
 
 static WATCH: Mutex<Option<Watch>> = Mutex::new(None);
 
-/// Ends the process after `limit`, unless it has ended by then.
-pub(crate) fn start(limit: Duration, program: &str, container: &str) {
-    let text = format!(
-        "{program}: container {container} does not answer for {} s; what was begun is taken back \
-         by the next command or by {program} recover",
-        limit.as_secs()
-    );
-    run(Instant::now() + limit, text);
+/// How long a command waits for a container's files.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// The time from the first look at them on.
+    pub time: Duration,
+    /// What the program is called.
+    pub program: String,
+}
+
+impl Limit {
+    /// Ends the process when the time is over, unless it has ended by then. The first call counts.
+    pub(crate) fn begin(&self, container: &str) {
+        if WATCH.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return;
+        }
+        let Self { time, program } = self;
+        let text = format!(
+            "{program}: container {container} does not answer for {} s; what was begun is taken \
+             back by the next command or by {program} recover; if this one does not end now, it \
+             does with the container",
+            time.as_secs()
+        );
+        run(Instant::now() + *time, text);
+    }
 }
 
 fn run(until: Instant, text: String) {

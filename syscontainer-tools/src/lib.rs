@@ -8,7 +8,7 @@ mod audit;
 pub mod bounds;
 pub mod cli;
 pub mod compare;
-mod deadline;
+pub mod deadline;
 pub mod device;
 pub mod engine;
 mod error;

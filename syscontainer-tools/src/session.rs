@@ -19,6 +19,7 @@ use linux::signal::{Signal, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::audit::Audit;
+use crate::deadline::Limit;
 use crate::error::{Error, Result};
 use crate::nic::{self, Links};
 use crate::record::{Record, RecordFile};
@@ -50,14 +51,17 @@ pub struct Session {
     audit: Audit,
     lenient: bool,
     signals: SignalFd,
+    /// For how long the container's files are waited for, and what it is called then.
+    limit: Option<(Limit, String)>,
 }
 
 impl Session {
-    /// Locks the record of `target`. What runs is held from here on.
+    /// Locks the record of `target`. What runs is held from here on. `limit`: for a process that may
+    /// end when the container's files do not answer.
     ///
     /// # Errors
     /// Somebody else holds the lock, the record cannot be read, or what runs is not the container.
-    pub fn open(target: &Target, scope: Scope) -> Result<Self> {
+    pub fn open(target: &Target, scope: Scope, limit: Option<Limit>) -> Result<Self> {
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             let file = RecordFile::open(&target.dir)?;
@@ -78,7 +82,7 @@ impl Session {
                     continue;
                 }
             };
-            return Self::settle(target, file, live, scope);
+            return Self::settle(target, file, live, scope, limit);
         }
     }
 
@@ -95,7 +99,8 @@ impl Session {
         let live = Some(Box::new(live));
         let audit = Audit::of(journal, &state.id);
         let signals = hold_signals_back()?;
-        Ok(Self { file, links, live, scope: Scope::Live, audit, lenient: false, signals })
+        let (scope, limit) = (Scope::Live, None);
+        Ok(Self { file, links, live, scope, audit, lenient: false, signals, limit })
     }
 
     /// Locks the record of a container that has ended.
@@ -114,6 +119,7 @@ impl Session {
             audit: Audit::of(Path::new(""), id),
             lenient: false,
             signals: hold_signals_back()?,
+            limit: None,
         })
     }
 
@@ -122,7 +128,9 @@ impl Session {
         mut file: RecordFile,
         live: Option<Box<Running>>,
         scope: Scope,
+        limit: Option<Limit>,
     ) -> Result<Self> {
+        let limit = limit.map(|limit| (limit, target.name.clone()));
         let signals = hold_signals_back()?;
         let links = target.links.clone();
         if live.is_none() && scope == Scope::Live {
@@ -135,13 +143,14 @@ impl Session {
         }
         if let (Some(live), Some(attempted)) = (&live, file.interrupted()) {
             let record = file.record();
+            wait_for_files(limit.as_ref(), attempted, record);
             tracing::warn!(container = %live.id, "took back what a killed command left half done");
             settle(live, &links, attempted, record)
                 .map_err(|error| error.within("take back what a killed command left half done"))?;
         }
         file.settled()?;
         let audit = Audit::of(&target.journal, &target.id);
-        Ok(Self { file, links, live, scope, audit, lenient: false, signals })
+        Ok(Self { file, links, live, scope, audit, lenient: false, signals, limit })
     }
 
     /// From here on what is added is what a start goes on without if it has to.
@@ -214,7 +223,10 @@ impl Session {
         };
         let mut undo = Undo::new();
         let applied = match live {
-            Some(live) => apply(live, &self.links, &before, next, &mut undo),
+            Some(live) => {
+                wait_for_files(self.limit.as_ref(), &before, next);
+                apply(live, &self.links, &before, next, &mut undo)
+            }
             None => Ok(()),
         };
         let done = applied.and_then(|()| not_asked_to_stop(&self.signals));
@@ -257,6 +269,7 @@ impl Session {
             may_fail
         })?;
         let nothing = Record::default();
+        wait_for_files(self.limit.as_ref(), &nothing, &refreshed);
         if !refreshed.may_fail.is_empty() {
             let there = start::in_stages(live, &self.links, &refreshed, left_out)?;
             return self.file.replace(&refreshed).map_err(|error| {
@@ -281,6 +294,15 @@ fn settle(live: &Running, links: &Links, attempted: &Record, record: &Record) ->
     // Not even a part of it is taken back: it leads to where the record is.
     undo.disarm();
     settled
+}
+
+/// Begins the time that is waited for the container's files, if they are looked at on that way.
+fn wait_for_files(limit: Option<&(Limit, String)>, from: &Record, to: &Record) {
+    if let Some((limit, container)) = limit
+        && (from.devices != to.devices || from.binds != to.binds)
+    {
+        limit.begin(container);
+    }
 }
 
 /// Signals are held back while a session is open, so that what was begun is taken back: here is

@@ -37,6 +37,7 @@ mod hotplug_policy;
 mod hotplug_race;
 mod hotplug_replay;
 mod hotplug_route;
+mod hotplug_silent;
 mod hotplug_subject;
 mod image;
 mod limits;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         hotplug_race::stories(),
         hotplug_replay::stories(),
         hotplug_route::stories(),
+        hotplug_silent::stories(),
         limits::stories(),
         logs::stories(),
         lxcfs::stories(),

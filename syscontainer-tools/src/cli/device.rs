@@ -139,7 +139,7 @@ pub(super) fn add(context: &mut Context, args: &AddDeviceArgs) -> Result<()> {
         .map(|text| device::parse_addition(text).map_err(|error| Error::Usage(error.to_string())))
         .collect::<Result<Vec<_>>>()?;
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, args.update_config_only)?;
+    let mut session = context.session_of_files(&target, args.update_config_only)?;
     args.on_failure.of(&mut session);
     check_limits_beforehand(&session, &devices, args.follow_partition, &limits)?;
     for argument in &devices {
@@ -233,7 +233,7 @@ pub(super) fn remove(context: &mut Context, args: &RemoveDeviceArgs) -> Result<(
         .map(|text| device::parse_removal(text).map_err(|error| Error::Usage(error.to_string())))
         .collect::<Result<Vec<_>>>()?;
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, args.update_config_only)?;
+    let mut session = context.session_of_files(&target, args.update_config_only)?;
     for argument in &devices {
         let removed = plan::remove(session.record(), argument, args.follow_partition)
             .and_then(|removal| session.change(&removal.next).map(|()| removal));
@@ -297,7 +297,7 @@ pub(super) fn update(context: &mut Context, args: &UpdateDeviceArgs) -> Result<(
         ));
     }
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, args.update_config_only)?;
+    let mut session = context.session_of_files(&target, args.update_config_only)?;
     let prefix = "Failed to update device";
     // All of them are looked at before the first is set.
     plan::limits(session.record(), &limits).map_err(|error| named(error, prefix))?;

@@ -41,6 +41,7 @@ pub(super) fn inspect(context: &mut Context, args: &InspectArgs) -> Result<()> {
     let target = context.target(&args.container)?;
     let record = RecordFile::peek(&target.dir)?;
     let live = target.running()?;
+    context.limit().begin(&target.name);
     let findings = live.as_ref().map(|live| compare(live, &target.links, &record)).transpose()?;
     let shown = |finding: &Finding| {
         let state = finding.drift.as_deref().unwrap_or("as recorded");
@@ -68,6 +69,7 @@ pub(super) fn diff(context: &mut Context, args: &DiffArgs) -> Result<()> {
             target.name
         )));
     };
+    context.limit().begin(&target.name);
     for finding in compare(&live, &target.links, &record)? {
         let Some(drift) = &finding.drift else { continue };
         let Finding { kind, name, .. } = &finding;
@@ -82,7 +84,7 @@ pub(super) fn diff(context: &mut Context, args: &DiffArgs) -> Result<()> {
 
 pub(super) fn reconcile(context: &mut Context, args: &ReconcileArgs) -> Result<()> {
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, false)?;
+    let mut session = context.session_of_files(&target, false)?;
     if session.live().is_none() {
         return Err(Error::Conflict(format!("container {} does not run", target.name)));
     }

@@ -26,7 +26,7 @@ use linux::signal::Signal;
 
 use crate::audit::JOURNAL;
 use crate::bounds::{Bounds, CONFIG};
-use crate::deadline;
+use crate::deadline::Limit;
 use crate::engine::Engine;
 use crate::error::{Error, Result, io};
 use crate::nic::{LINKS, Links};
@@ -308,16 +308,27 @@ impl Context {
         Target::find(&self.places, name)
     }
 
-    /// Locks it for changes, which have from here on a limited time.
+    /// Locks it for changes.
     pub(crate) fn session(&self, target: &Target, config_only: bool) -> Result<Session> {
         let scope = match (self.dry_run, config_only) {
             (true, _) => Scope::DryRun,
             (false, true) => Scope::RecordOnly,
             (false, false) => Scope::Live,
         };
-        let session = Session::open(target, scope)?;
-        deadline::start(self.timeout, self.output.name(), &target.name);
+        Session::open(target, scope, Some(self.limit()))
+    }
+
+    /// The same for what is of files, whose time counts from here on: the host's may not answer
+    /// either.
+    pub(crate) fn session_of_files(&self, target: &Target, config_only: bool) -> Result<Session> {
+        let session = self.session(target, config_only)?;
+        self.limit().begin(&target.name);
         Ok(session)
+    }
+
+    /// How long the container's files are waited for.
+    fn limit(&self) -> Limit {
+        Limit { time: self.timeout, program: self.output.name().to_owned() }
     }
 }
 

@@ -90,6 +90,14 @@ impl Output {
         self.differs = true;
     }
 
+    /// Says what was done so far, and forgets it: for a program that goes on.
+    pub(super) fn flush(&mut self) {
+        let done = std::mem::take(&mut self.done);
+        if self.json && !done.is_empty() {
+            self.print(&format!("{}\n", json!({ "done": done, "errors": [], "code": 0 })));
+        }
+    }
+
     /// A list that was asked for: JSON either way.
     pub(crate) fn list(&mut self, list: &impl Serialize, pretty: bool) -> Result<()> {
         let value = serde_json::to_value(list)

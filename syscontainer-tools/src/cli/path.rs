@@ -64,7 +64,7 @@ pub(super) fn add(context: &mut Context, args: &AddPathArgs) -> Result<()> {
     let named = |error: Error| error.within("Failed to add path");
     let bounds = context.bounds()?;
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, args.update_config_only)?;
+    let mut session = context.session_of_files(&target, args.update_config_only)?;
     args.on_failure.of(&mut session);
     plan::check_room(session.record(), paths.len(), bounds).map_err(named)?;
     for mapping in &paths {
@@ -99,7 +99,7 @@ pub(super) fn remove(context: &mut Context, args: &RemovePathArgs) -> Result<()>
         |text: &String| path::parse_removal(text).map_err(|error| Error::Usage(error.to_string()));
     let pairs = args.paths.iter().map(parse).collect::<Result<Vec<(PathBuf, PathBuf)>>>()?;
     let target = context.target(&args.container)?;
-    let mut session = context.session(&target, args.update_config_only)?;
+    let mut session = context.session_of_files(&target, args.update_config_only)?;
     for (host, inside) in &pairs {
         let removed =
             plan::remove(session.record(), host, inside).and_then(|next| session.change(&next));

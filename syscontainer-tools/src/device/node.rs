@@ -17,7 +17,7 @@ use linux::{Errno, Undo, ns};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, StatVfsMountFlags, Uid};
 
 use crate::error::{Error, Result};
-use crate::inside::{as_its_root, detach, is_of_the_kernel, mount_of};
+use crate::inside::{as_its_root, detach, is_of_the_kernel, is_out_of_reach, mount_of};
 
 /// The node's name while something else is taken out of its way.
 const ASIDE: &str = ".isulad-tools-aside-";
@@ -150,10 +150,14 @@ impl Place {
     /// The place, if its directory is there.
     fn find(live: &Running, path: &Path) -> Result<Option<Self>> {
         let (dir, name) = split(path)?;
-        match live.root.subtree(dir) {
-            Ok(parent) => Self::checked(parent.into(), name, path).map(Some),
-            Err(error) if error.is(Errno::NOENT) || error.is(Errno::NOTDIR) => Ok(None),
-            Err(error) => Err(error.into()),
+        let parent = match live.root.subtree(dir) {
+            Err(error) if is_out_of_reach(&error) => return Ok(None),
+            found => OwnedFd::from(found?),
+        };
+        // The root of a filesystem is found without its server.
+        match mount::fstype(&parent) {
+            Err(error) if is_out_of_reach(&error) => Ok(None),
+            _ => Self::checked(parent, name, path).map(Some),
         }
     }
 

@@ -15,7 +15,9 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::{Access, PathMapping, Propagation, locked, parse_addition};
 use crate::error::{Error, Result};
-use crate::inside::{as_its_root, detach, is_of_the_kernel, mount_id, mount_of};
+use crate::inside::{
+    as_its_root, detach, identity, is_of_the_kernel, is_out_of_reach, mount_id, mount_of,
+};
 use crate::record::{BindEntry, BindSource};
 
 /// Makes `bind` visible. Doing it twice is doing it once.
@@ -236,12 +238,11 @@ fn ours(live: &Running, path: &Path, source: &BindSource) -> Result<Option<Owned
 
 fn mount_at(live: &Running, path: &Path, of: (u64, u64)) -> Result<Option<OwnedFd>> {
     let found = match live.root.resolve(path) {
-        Err(error) if error.is(Errno::NOENT) || error.is(Errno::NOTDIR) => return Ok(None),
+        Err(error) if is_out_of_reach(&error) => return Ok(None),
         found => found?,
     };
-    let stat = rustix::fs::fstat(&found).during(|| format!("stat {path:?}"))?;
-    let same = (stat.st_dev, stat.st_ino) == of;
-    Ok((same && mount_of(&found)?.is_root).then_some(found))
+    let is_its = identity(&found)? == of && mount_of(&found)?.is_root;
+    Ok(is_its.then_some(found))
 }
 
 /// Refuses when ours lies below something that the container has mounted on it.
