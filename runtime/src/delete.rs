@@ -38,7 +38,9 @@ impl Runtime {
         }
         let directory = self.directory(id)?;
         let saved = match self.load(id) {
-            Err(Error::NotFound { .. }) if force => return remove(&directory),
+            Err(Error::NotFound { .. }) if force || self.is_abandoned(id)? => {
+                return remove(&directory);
+            }
             saved => saved?,
         };
         // Another delete may have been faster.

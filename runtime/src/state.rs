@@ -293,6 +293,14 @@ impl Runtime {
         }
     }
 
+    /// A directory without a state, and nobody at it: a killed create or delete has left it.
+    pub(crate) fn is_abandoned(&self, id: &str) -> Result<bool> {
+        match Lock::try_exclusive(self.directory(id)?.join(LOCK)) {
+            Err(error) if error.is(Errno::NOENT) => Ok(false),
+            lock => Ok(lock?.is_some()),
+        }
+    }
+
     /// One verb that changes a container at a time.
     pub(crate) fn lock(&self, id: &str) -> Result<Lock> {
         match Lock::with_deadline(self.directory(id)?.join(LOCK), LOCK_DEADLINE) {

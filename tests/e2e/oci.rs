@@ -23,6 +23,7 @@ pub(crate) fn stories() -> Vec<Story> {
         story("oci::descriptors_are_preserved", NEEDS, descriptors),
         story("oci::a_half_made_container_leaves_nothing", NEEDS, half_made),
         story("oci::several_delete_one_at_once", NEEDS, deleted_at_once),
+        story("oci::what_a_killed_delete_left_is_deleted", NEEDS, abandoned),
         story("oci::tmpfs_that_begins_with_what_it_covers", NEEDS, copy_up),
         story("oci::annotations_and_the_policy_of_the_host", NEEDS, annotations),
         story("oci::the_cgroups_it_may_make_are_bounded", NEEDS, lid),
@@ -30,6 +31,21 @@ pub(crate) fn stories() -> Vec<Story> {
         story("oci::spec_writes_what_run_takes", NEEDS, spec),
         story("oci::install_prints_and_writes_once", NEEDS, install),
     ]
+}
+
+/// The directory of a container that has none of its state any more.
+fn abandoned(world: &World) -> Result<()> {
+    let left = world.path("oci").join("web");
+    std::fs::create_dir_all(&left)?;
+    ensure!(runtime(world, &["list", "-q"]).ok()?.stdout.is_empty(), "it is no container");
+    let bundle = bundle(world, &["true"], same)?;
+    let create = ["create", "--bundle", &*bundle.to_string_lossy(), "web"];
+    runtime(world, &create).code(1)?.expect_stderr("exists; delete it or choose another id")?;
+    runtime(world, &["delete", "web"]).ok()?;
+    ensure!(!left.exists(), "it is gone");
+    runtime(world, &["delete", "web"]).code(1)?.expect_stderr("does not exist")?;
+    // It is gone when its program has ended.
+    runtime(world, &[&["run"], &create[1..]].concat()).ok().map(drop)
 }
 
 /// A bundle whose process runs `args`; `change` may have its say.
