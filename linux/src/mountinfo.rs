@@ -4,7 +4,7 @@ mod statmount;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::device::DeviceNumber;
 use crate::process::Pid;
@@ -90,10 +90,19 @@ pub fn of_self() -> Result<Vec<MountInfo>> {
 /// Those of them that are cgroup hierarchies, in no order. A host has thousands of mounts, and to
 /// have the kernel write down all of them takes milliseconds.
 pub fn cgroups_of_self() -> Result<Vec<MountInfo>> {
-    // CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h.
-    const MAGIC: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
     // Not an error of the caller's: an older kernel, or somebody's seccomp filter.
-    statmount::of_self_with(|magic| MAGIC.contains(&magic)).or_else(|_| cgroups_by_text())
+    statmount::of_self_with(None, is_cgroup).or_else(|_| cgroups_by_text())
+}
+
+/// Those of the hierarchies that are on `top` and below it; `None` where the kernel tells of all
+/// mounts only.
+pub fn cgroups_below(top: &Path) -> Option<Vec<MountInfo>> {
+    statmount::of_self_with(Some(top), is_cgroup).ok()
+}
+
+fn is_cgroup(magic: u64) -> bool {
+    // CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h.
+    [0x0027_e0eb, 0x6367_7270].contains(&magic)
 }
 
 fn cgroups_by_text() -> Result<Vec<MountInfo>> {

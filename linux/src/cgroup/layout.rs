@@ -8,9 +8,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
+use super::membership::{Entry, Membership};
 use super::read_bounded;
 use crate::error::{Errno, Error, Result};
 use crate::mountinfo::{self, MountInfo};
+use crate::process::Pid;
+
+/// Below it hierarchies are as a rule: looked at first, as a host may have thousands of mounts.
+const USUAL: &str = "/sys/fs/cgroup";
 
 /// The two interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,9 @@ pub struct Layout {
 impl Layout {
     /// Looks at the calling process's mounts.
     pub fn detect() -> Result<Self> {
+        if let Some(layout) = Self::below(Path::new(USUAL)) {
+            return Ok(layout);
+        }
         let mounts = mountinfo::cgroups_of_self()?;
         let layout = Self::from_mounts(&mounts, &is_in_sight, &controllers_at);
         if layout.hierarchies.is_empty() {
@@ -91,6 +99,19 @@ impl Layout {
                 .with_hint("mount them: mount -t cgroup2 none /sys/fs/cgroup"));
         }
         Ok(layout)
+    }
+
+    /// What there is below `top`, if nothing better can be elsewhere: every hierarchy that the
+    /// kernel has is there whole and writable.
+    fn below(top: &Path) -> Option<Self> {
+        let mounts = mountinfo::cgroups_below(top)?;
+        if mounts.iter().any(|mount| rank(mount) != BEST) {
+            return None;
+        }
+        let layout = Self::from_mounts(&mounts, &is_in_sight, &controllers_at);
+        let own = Membership::of(Pid::current()).ok()?;
+        let is_there = |entry: &Entry| layout.hierarchies.iter().any(|one| entry.is_of(one));
+        own.entries().iter().all(is_there).then_some(layout)
     }
 
     /// Pure part of [`Layout::detect`]; `is_in_sight` says whether a mount's path leads to it, and
@@ -149,8 +170,12 @@ impl Layout {
     }
 }
 
+type Rank = (bool, bool);
+
+const BEST: Rank = (false, false);
+
 /// The better of two mounts of one hierarchy has the smaller rank: whole tree, then writable.
-fn rank(mount: &MountInfo) -> (bool, bool) {
+fn rank(mount: &MountInfo) -> Rank {
     (mount.root != Path::new("/"), mount.is_read_only())
 }
 

@@ -25,6 +25,16 @@ pub struct Entry {
     pub path: PathBuf,
 }
 
+impl Entry {
+    /// Whether it says where the process is in that hierarchy.
+    pub fn is_of(&self, hierarchy: &Hierarchy) -> bool {
+        match hierarchy.version {
+            Version::V2 => self.controllers.is_empty(),
+            Version::V1 => self.controllers.iter().any(|name| hierarchy.controllers.contains(name)),
+        }
+    }
+}
+
 /// All lines of one process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Membership {
@@ -53,12 +63,7 @@ impl Membership {
 
     /// Path in `hierarchy`, if the process is in it and the path is below our namespace's root.
     pub fn path_in(&self, hierarchy: &Hierarchy) -> Option<&Path> {
-        let entry = self.entries.iter().find(|entry| match hierarchy.version {
-            Version::V2 => entry.controllers.is_empty(),
-            Version::V1 => {
-                entry.controllers.iter().any(|name| hierarchy.controllers.contains(name))
-            }
-        })?;
+        let entry = self.entries.iter().find(|entry| entry.is_of(hierarchy))?;
         let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
         entry.path.components().all(plain).then_some(entry.path.as_path())
     }

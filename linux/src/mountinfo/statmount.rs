@@ -4,8 +4,10 @@
 use std::ffi::OsStr;
 use std::mem::offset_of;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use linux_raw_sys::general as sys;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 use sys::statmount;
 
 use super::{MountInfo, Tags, text};
@@ -26,17 +28,24 @@ const ALWAYS: u32 = sys::STATMOUNT_SB_BASIC
 /// What it says besides, and not every mount has.
 const SOMETIMES: u32 = sys::STATMOUNT_PROPAGATE_FROM | sys::STATMOUNT_MNT_OPTS;
 
-/// The mounts below our root whose filesystem's number (linux/magic.h) is one that is wanted.
+/// Of the mount on which `top` is, and those below it, the ones whose filesystem's number
+/// (linux/magic.h) is one that is wanted. Without `top`, of those below our root.
 ///
 /// # Errors
 /// The kernel does not answer all that is asked (before Linux 6.13), or texts are too long.
-pub(super) fn of_self_with(is_wanted: impl Fn(u64) -> bool) -> Result<Vec<MountInfo>> {
+pub(super) fn of_self_with(
+    top: Option<&Path>,
+    is_wanted: impl Fn(u64) -> bool,
+) -> Result<Vec<MountInfo>> {
+    let top = top.map(unique_id).transpose()?;
     let mut answer = Answer(vec![0; 8192]);
     let mut found = Vec::new();
     let mut ids = [0; 512];
+    // A list has not the mount that it is of.
+    ids[0] = top.unwrap_or_default();
+    let mut listed = usize::from(top.is_some());
     let mut last = 0;
     loop {
-        let listed = list_mounts(last, &mut ids)?;
         for &id in &ids[..listed] {
             match answer.ask(id, sys::STATMOUNT_SB_BASIC, 0) {
                 // Unmounted since.
@@ -51,11 +60,22 @@ pub(super) fn of_self_with(is_wanted: impl Fn(u64) -> bool) -> Result<Vec<MountI
                 asked => found.push(asked.map(|()| answer.mount())?),
             }
         }
+        listed = list_mounts(top, last, &mut ids)?;
         match ids[..listed].last() {
-            Some(&id) if listed == ids.len() => last = id,
-            _ => return Ok(found),
+            Some(&id) => last = id,
+            None => return Ok(found),
         }
     }
+}
+
+/// The number of a mount that is no other's later (6.8); mountinfo has the other one.
+fn unique_id(path: &Path) -> Result<u64> {
+    let wanted = StatxFlags::from_bits_retain(sys::STATX_MNT_ID_UNIQUE);
+    let stat = rustix::fs::statx(CWD, path, AtFlags::NO_AUTOMOUNT, wanted)?;
+    if stat.stx_mask & sys::STATX_MNT_ID_UNIQUE == 0 {
+        return Err(Errno::NOSYS);
+    }
+    Ok(stat.stx_mnt_id)
 }
 
 /// A `struct statmount` and its texts.

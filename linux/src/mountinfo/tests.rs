@@ -53,7 +53,7 @@ fn our_own_has_a_root_and_proc() {
 
 #[test]
 fn the_kernel_says_the_same_in_both_ways() {
-    let asked = statmount::of_self_with(|_| true);
+    let asked = statmount::of_self_with(None, |_| true);
     if crate::kernel::version() < (6, 13) {
         asked.unwrap_err();
         return;

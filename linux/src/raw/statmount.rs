@@ -4,12 +4,16 @@ use std::mem::size_of;
 
 use linux_raw_sys::general::mnt_id_req;
 
-/// The ids of mounts below the caller's root that come after `last` (0: from the first); answers how
-/// many of `ids` were filled in.
-pub(crate) fn list_mounts(last: u64, ids: &mut [u64]) -> rustix::io::Result<usize> {
+/// The ids of mounts below `top`, or else below the caller's root, that come after `last` (0: from
+/// the first); answers how many of `ids` were filled in.
+pub(crate) fn list_mounts(
+    top: Option<u64>,
+    last: u64,
+    ids: &mut [u64],
+) -> rustix::io::Result<usize> {
     /// LSMT_ROOT of linux/mount.h: the mount of the caller's root.
     const ROOT: u64 = u64::MAX;
-    let request = request(ROOT, last);
+    let request = request(top.unwrap_or(ROOT), last);
     // SAFETY: listmount(2) reads one mnt_id_req, whose size it holds itself, and writes at most as
     // many numbers as are said to be there.
     // JUSTIFICATION: neither rustix nor nix has it.
