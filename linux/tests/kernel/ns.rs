@@ -109,6 +109,10 @@ fn a_visit_ends_where_it_began() {
     let (mut child, pidfd) = sleeper("-m");
     let theirs = Namespace::of(&pidfd, Kind::Mount).unwrap();
     fs::create_dir_all("/mnt/root/work").unwrap();
+    // Where the way back is found before Linux 6.11.
+    fs::create_dir_all("/mnt/root/proc").unwrap();
+    let proc = linux::mount::clone_tree_at("/proc", false).unwrap();
+    linux::mount::attach(proc, fs::File::open("/mnt/root/proc").unwrap()).unwrap();
     let forked = linux::fork(CloneFlags::empty(), None).unwrap();
     let linux::Forked::Parent { pidfd: visitor, .. } = forked else {
         std::os::unix::fs::chroot("/mnt/root").unwrap();
