@@ -128,8 +128,9 @@ fn swapped(world: &World, options: &[&str], rounds: u32) -> Result<()> {
             let removed = world.tools([&format!("remove-{kind}"), "web", pair]).output()?;
             ensure!([0, 1, 4].contains(&removed.code()), "round {round}: {removed}");
             victim.is_untouched().with_context(|| format!("round {round}: {removed}"))?;
-            if removed.code() == 1 {
-                // It found the other directory; what is recorded goes all the same.
+            if removed.code() != 0 {
+                // It found the other directory, or what an earlier round left on this one; what is
+                // recorded goes all the same.
                 let words = [&format!("remove-{kind}"), "web", pair, "--update-config-only"];
                 world.tools(words).output()?;
             }
