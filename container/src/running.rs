@@ -206,7 +206,7 @@ impl Running {
         once(&self.cgroup, || {
             let cgroup = cgroup_of(&self.id, self.pid, self.spec()?)?;
             // Still there, so the pid was its own all along.
-            if self.init.is_alive()? { Ok(cgroup) } else { Err(self.ended()) }
+            if self.init.is_alive()? { Ok(cgroup) } else { Err(not_its(&self.id, ENDED)) }
         })
     }
 
@@ -218,10 +218,6 @@ impl Running {
         once(&self.spec, || {
             Ok(self.bundle.as_deref().map(Spec::read).transpose()?.unwrap_or_default())
         })
-    }
-
-    fn ended(&self) -> RunningError {
-        not_its(&self.id, ENDED)
     }
 
     /// Host ids of the container's root.

@@ -2,8 +2,8 @@
 //! was asked, of which object, and why it was refused.
 //!
 //! This crate does not know the word *container*. It works on file descriptors, process ids and
-//! kernel files; what they belong to is the caller's business. It never prints, never exits, and
-//! every path out of somebody else's tree goes through [`root::Root`]. Almost every function is
+//! kernel files; what they belong to is the caller's business. It never prints, never exits (but
+//! where [`ns::in_mount_ns`] cannot come back), and every path out of somebody else's tree goes through [`root::Root`]. Almost every function is
 //! one call or a few; what one of them makes, another takes back, and [`undo::Undo`] remembers.
 //!
 //! # The kernel we need
@@ -27,6 +27,8 @@
 //! | MOVE_MOUNT_BENEATH | 6.5 | [`mount::attach_beneath`] | refused; attach on top |
 //! | attaching to, or cloning from, a tree that is detached | 6.15 | [`mount::attach`], [`mount::clone_tree`] | refused (`EINVAL`); attach it first |
 //! | pid_max of each pid namespace | 6.14 | [`sysctl::pid_max_is_namespaced`] | refused |
+//! | PIDFD_THREAD, PIDFD_GET_MNT_NAMESPACE and the like | 6.9, 6.11 | [`ns::Namespace`] | /proc/PID/ns |
+//! | listmount, statmount with STATMOUNT_SB_SOURCE | 6.8, 6.13 | [`mountinfo::cgroups_of_self`] | mountinfo |
 //! | NS_GET_PID_FROM_PIDNS | 6.11 | [`pidns::init_of`] | a scan of /proc |
 //!
 //! # Where to look

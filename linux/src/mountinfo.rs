@@ -101,8 +101,8 @@ pub fn cgroups_below(top: &Path) -> Option<Vec<MountInfo>> {
 }
 
 fn is_cgroup(magic: u64) -> bool {
-    // CGROUP_SUPER_MAGIC and CGROUP2_SUPER_MAGIC of linux/magic.h.
-    [0x0027_e0eb, 0x6367_7270].contains(&magic)
+    use linux_raw_sys::general::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC};
+    [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].map(u64::from).contains(&magic)
 }
 
 fn cgroups_by_text() -> Result<Vec<MountInfo>> {

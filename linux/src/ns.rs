@@ -251,9 +251,10 @@ pub fn in_mount_ns<T>(fd: impl AsFd, f: impl FnOnce() -> Result<T>) -> Result<T>
 /// Runs `f` inside the network namespace `fd` and comes back, or ends the process. A socket that
 /// `f` opens stays bound to that namespace and can be used afterwards.
 pub fn in_net_ns<T>(fd: impl AsFd, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    let visit = Visit { home: Namespace::current(Kind::Net)?, at_home: None };
+    let home = Namespace::current(Kind::Net)?;
     enter(fd, CloneFlags::NEWNET)?;
-    visit.spend(f)
+    let _back = Back { home, at_home: None };
+    f()
 }
 
 /// Runs `f` in a copy of the caller's mount namespace from which nothing gets out, and comes back as
@@ -277,27 +278,23 @@ fn among_other_mounts<T>(
         rustix::fs::open(path, flags, Mode::empty()).during(|| format!("open {path}"))
     };
     let at_home = Some((open("/")?, open(".")?));
-    let visit = Visit { home: Namespace::current(Kind::Mount)?, at_home };
+    let home = Namespace::current(Kind::Mount)?;
     // setns(2) refuses to move a mount namespace under the root of another thread.
     raw::thread::unshare_fs().during(|| "unshare the working directory")?;
     go()?;
-    visit.spend(f)
+    let _back = Back { home, at_home };
+    f()
 }
 
-/// A way back.
-struct Visit {
+/// The way back from a namespace, taken when this is dropped, also by a panic.
+struct Back {
     home: Namespace,
     /// Root and working directory.
     at_home: Option<(OwnedFd, OwnedFd)>,
 }
 
-impl Visit {
-    fn spend<T>(self, f: impl FnOnce() -> Result<T>) -> Result<T> {
-        let _back = Back(&self);
-        f()
-    }
-
-    fn end(&self) -> Result<()> {
+impl Back {
+    fn go(&self) -> Result<()> {
         self.home.enter()?;
         let Some((root, directory)) = &self.at_home else { return Ok(()) };
         // setns(2) has put both at the root of the namespace, which need not be where they were.
@@ -308,12 +305,9 @@ impl Visit {
     }
 }
 
-/// Ends the visit, also when it panics.
-struct Back<'a>(&'a Visit);
-
-impl Drop for Back<'_> {
+impl Drop for Back {
     fn drop(&mut self) {
-        if let Err(error) = self.0.end() {
+        if let Err(error) = self.go() {
             let text = format!("{error}; the process ends, left behind: what it had begun\n");
             let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
             process::exit_now(1);

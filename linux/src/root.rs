@@ -19,14 +19,21 @@ use crate::device::{DeviceKind, DeviceNode, DeviceNumber};
 use crate::{Change, Context, Errno, Error, Result, fault, file};
 
 /// [`Root::identity`] of the caller's own root.
-pub fn own_identity() -> Result<(u32, u32, u64)> {
-    identity(CWD, "/").during(|| "stat /")
+pub fn own_identity() -> Result<(u64, u64)> {
+    identity(CWD, "/")
 }
 
-fn identity(dir: impl AsFd, path: &str) -> rustix::io::Result<(u32, u32, u64)> {
+/// Device and inode of an open file as fstat(2) has them, without asking a filesystem that may not
+/// answer.
+pub fn identity_of(file: impl AsFd) -> Result<(u64, u64)> {
+    identity(file, "")
+}
+
+fn identity(dir: impl AsFd, path: &str) -> Result<(u64, u64)> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(dir, path, flags, StatxFlags::INO)?;
-    Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino))
+    let stat = rustix::fs::statx(dir, path, flags, StatxFlags::INO)
+        .during(|| format!("stat {}", if path.is_empty() { "a file" } else { path }))?;
+    Ok((rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino))
 }
 
 /// An open directory that paths cannot leave.
@@ -92,9 +99,9 @@ impl Root {
         stat.during(|| act("stat", path))
     }
 
-    /// Device and inode of the directory itself, without asking a filesystem that may not answer.
-    pub fn identity(&self) -> Result<(u32, u32, u64)> {
-        identity(&self.fd, "").during(|| "stat a root")
+    /// [`identity_of`] the directory itself.
+    pub fn identity(&self) -> Result<(u64, u64)> {
+        identity_of(&self.fd)
     }
 
     /// What is at `path`; a link at the end is looked at itself.

@@ -32,13 +32,6 @@ pub(crate) fn mount_id(file: &OwnedFd) -> Result<u64> {
     Ok(mount_of(file)?.id)
 }
 
-/// Device and inode of a file as fstat(2) has them, without asking a filesystem that may not answer.
-pub(crate) fn identity(file: &OwnedFd) -> Result<(u64, u64)> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(file, "", flags, StatxFlags::INO).during(|| "stat a file")?;
-    Ok((rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor), stat.stx_ino))
-}
-
 /// Whether looking for a file failed as nobody can have it: it is not there, or on a filesystem whose
 /// server is gone (FUSE, NFS).
 pub(crate) fn is_out_of_reach(error: &linux::Error) -> bool {

@@ -91,17 +91,16 @@ impl Cgroup {
 
     /// The cgroup at `path`, if `pid` is in it or below it in every hierarchy; `None` when it is not.
     pub fn with_process(layout: &Layout, path: &CgroupPath, pid: Pid) -> Result<Option<Self>> {
-        let mut places = Self::of(layout, pid)?.places;
-        for place in &mut places {
-            // There while a process is in it or below it.
-            let dir = place.hierarchy.mount_point.join(path);
-            if !place.dir.starts_with(&dir) {
-                return Ok(None);
-            }
-            place.dir = dir;
-        }
+        let inner = Self::of(layout, pid)?;
+        // There while a process is in it or below it.
+        let places = inner.places.iter().map(|place| Place {
+            dir: place.hierarchy.mount_point.join(path),
+            hierarchy: place.hierarchy.clone(),
+        });
+        let places: Vec<_> = places.collect();
         let payload = delegate::payload_of(&places);
-        Ok(Some(Self { places, made: Vec::new(), payload }))
+        let outer = Self { places, made: Vec::new(), payload };
+        Ok(outer.contains(&inner).then_some(outer))
     }
 
     /// The cgroups a process is in, which differ in path where its own systemd has moved it.

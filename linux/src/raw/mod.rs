@@ -1,7 +1,7 @@
 //! Every `unsafe` of the workspace, one call a block.
 //!
-//! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`, `statmount`: rustix and nix have no
-//! wrapper.
+//! `attributes`, `bpf`, `clone3`, `mount_setattr`, `seccomp`, `keyctl`, `statmount`: rustix and nix
+//! have no wrapper.
 //! `descriptor`: dup3 onto a number whose owner is out of reach.
 //! `ethtool`: network devices have ioctls that rustix does not know.
 //! `fd`, `process`: descriptors by number, and the end of a forked process without ceremony.

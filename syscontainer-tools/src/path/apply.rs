@@ -10,14 +10,13 @@ use std::path::Path;
 use container::Running;
 use linux::error::Context as _;
 use linux::mount::{self, Attributes, Flags};
+use linux::root::identity_of;
 use linux::{Errno, Undo, mountinfo, ns};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::{Access, PathMapping, Propagation, locked, parse_addition};
 use crate::error::{Error, Result};
-use crate::inside::{
-    as_its_root, detach, identity, is_of_the_kernel, is_out_of_reach, mount_id, mount_of,
-};
+use crate::inside::{as_its_root, detach, is_of_the_kernel, is_out_of_reach, mount_id, mount_of};
 use crate::record::{BindEntry, BindSource};
 
 /// Makes `bind` visible. Doing it twice is doing it once.
@@ -241,7 +240,7 @@ fn mount_at(live: &Running, path: &Path, of: (u64, u64)) -> Result<Option<OwnedF
         Err(error) if is_out_of_reach(&error) => return Ok(None),
         found => found?,
     };
-    let is_its = identity(&found)? == of && mount_of(&found)?.is_root;
+    let is_its = identity_of(&found)? == of && mount_of(&found)?.is_root;
     Ok(is_its.then_some(found))
 }
 
